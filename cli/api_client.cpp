@@ -1,0 +1,205 @@
+#include "cli/api_client.hpp"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <charconv>
+#include <cstdio>
+#include <thread>
+
+namespace koshel::cli {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause{50};
+constexpr milliseconds kLongestPause{2'000};
+
+const std::string* header_of(const platform::HttpResponse& response,
+                             std::string_view lower_case_name) {
+  const auto is_it = [&](const auto& header) {
+    return std::equal(
+        header.first.begin(), header.first.end(), lower_case_name.begin(), lower_case_name.end(),
+        [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; });
+  };
+  const auto found = std::find_if(response.headers.begin(), response.headers.end(), is_it);
+  return found == response.headers.end() ? nullptr : &found->second;
+}
+
+boost::asio::awaitable<void> keep_answer(platform::HttpClient* client,
+                                         platform::HttpRequest request, milliseconds timeout,
+                                         std::optional<Result<platform::HttpResponse>>* answer) {
+  auto result = co_await client->call(std::move(request), timeout);
+  answer->emplace(std::move(result));
+}
+
+ExitCode exit_code_of(const ApiReply& reply) {
+  if (text_of(reply.json, "outcome") == "unknown" || reply.status == 504) return ExitCode::Unknown;
+  switch (reply.status) {
+    case 400:
+    case 405:
+    case 413:
+    case 415:
+    case 431:
+      return ExitCode::Usage;
+    case 429:
+    case 500:
+    case 503:
+      return ExitCode::Unavailable;
+    default:
+      return ExitCode::Refused;
+  }
+}
+
+}  // namespace
+
+platform::HttpRequest to_request(const ApiCall& call) {
+  platform::HttpRequest request;
+  request.method = call.method;
+  request.path = call.path;
+  request.query = call.query;
+  request.body = call.body;
+  request.headers.emplace_back("accept", "application/json");
+  if (!call.body.empty()) request.headers.emplace_back("content-type", "application/json");
+  if (!call.key.empty()) request.headers.emplace_back("idempotency-key", call.key);
+  return request;
+}
+
+ApiReply to_reply(platform::HttpResponse response) {
+  ApiReply reply;
+  reply.status = response.status;
+  reply.body = std::move(response.body);
+  boost::system::error_code ignored;
+  reply.json = json::parse(reply.body, ignored);
+  if (const auto* value = header_of(response, "retry-after")) {
+    int seconds = 0;
+    std::from_chars(value->data(), value->data() + value->size(), seconds);
+    reply.retry_after = milliseconds(1'000) * std::clamp(seconds, 0, 60);
+  }
+  if (const auto* value = header_of(response, "idempotency-replayed"))
+    reply.is_replay = *value == "true";
+  return reply;
+}
+
+std::string text_of(const json::value& object, std::string_view member) {
+  const auto* members = object.if_object();
+  if (members == nullptr) return {};
+  const auto* value = members->if_contains(member);
+  if (value == nullptr || value->is_null()) return {};
+  if (const auto* text = value->if_string()) return std::string(text->data(), text->size());
+  return json::serialize(*value);
+}
+
+std::string_view code_of(const ApiReply& reply) {
+  const auto* object = reply.json.if_object();
+  const auto* code = object == nullptr ? nullptr : object->if_contains("code");
+  const auto* text = code == nullptr ? nullptr : code->if_string();
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
+
+bool is_worth_repeating(const ApiReply& reply) {
+  if (reply.status == 503 || reply.status == 429 || reply.status == 504) return true;
+  return code_of(reply) == "IDEMPOTENCY_IN_PROGRESS";
+}
+
+Failure failure_of(const ApiReply& reply) {
+  const ExitCode code = exit_code_of(reply);
+  std::string sentence = text_of(reply.json, "detail");
+  if (sentence.empty()) sentence = text_of(reply.json, "title");
+  if (sentence.empty()) {
+    sentence = "the server answered with status " + std::to_string(reply.status) +
+               " and no explanation; is it a Koshel coordinator?";
+  }
+  if (const auto name = code_of(reply); !name.empty()) sentence += " [" + std::string(name) + "]";
+  if (code == ExitCode::Unavailable) sentence += ". Nothing happened; try again in a moment";
+  if (code == ExitCode::Unknown) sentence += ". It may have been done: ask again with the same key";
+  return {code, std::move(sentence)};
+}
+
+Failure failure_of(const Error& error, const ApiCall& call, const std::string& server) {
+  if (error.fault == Fault::InDoubt && call.method != "GET") {
+    return {ExitCode::Unknown,
+            "no answer from " + server + " (" + error.context +
+                "); it may have been done: look, or ask again with the same key"};
+  }
+  return {
+      ExitCode::Unavailable,
+      "cannot reach the coordinator at " + server + " (" + error.context +
+          "); nothing happened. Is it running (koshel cluster status)? Another one: --server URL"};
+}
+
+ApiClient::ApiClient(std::string server, platform::HttpTarget target)
+    : server_(std::move(server)), loop_(std::make_unique<boost::asio::io_context>(1)) {
+  client_ = std::make_unique<platform::HttpClient>(loop_->get_executor(), std::move(target),
+                                                   platform::ClientOptions{});
+}
+
+Outcome<ApiClient> ApiClient::open(const Console& console) {
+  KOSHEL_TRY(auto url, console.server_url());
+  return open(url);
+}
+
+Outcome<ApiClient> ApiClient::open(const std::string& url) {
+  auto target = platform::parse_url(url);
+  if (!target) {
+    return Failure(ExitCode::Usage, "--server " + url + ": " + target.error().context +
+                                        "; write it as http://HOST:PORT");
+  }
+  return ApiClient(url, std::move(target.value()));
+}
+
+Result<ApiReply> ApiClient::attempt(const ApiCall& call) {
+  std::optional<Result<platform::HttpResponse>> answer;
+  boost::asio::co_spawn(*loop_, keep_answer(client_.get(), to_request(call), call.timeout, &answer),
+                        boost::asio::detached);
+  loop_->restart();
+  while (!answer && loop_->run_one() > 0) {
+  }
+  if (!answer) return Error{Fault::Internal, "the call ended without an answer"};
+  if (!*answer) return answer->error();
+  return to_reply(std::move(answer->value()));
+}
+
+Outcome<ApiReply> ApiClient::call(const ApiCall& call) {
+  auto reply = attempt(call);
+  if (!reply) return failure_of(reply.error(), call, server_);
+  if (!reply.value().is_success()) return failure_of(reply.value());
+  return std::move(reply.value());
+}
+
+Outcome<ApiReply> ApiClient::call_until_answered(const ApiCall& call, milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  bool may_be_done = false;
+  for (milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+    auto reply = attempt(call);
+    if (reply && (reply.value().is_success() || !is_worth_repeating(reply.value()))) {
+      return std::move(reply.value());
+    }
+    Failure failure = reply ? failure_of(reply.value()) : failure_of(reply.error(), call, server_);
+    if (failure.code == ExitCode::Unknown) may_be_done = true;
+    const auto wait = std::max(pause, reply ? reply.value().retry_after : milliseconds(0));
+    if (std::chrono::steady_clock::now() + wait >= until) {
+      if (may_be_done && failure.code != ExitCode::Unknown) {
+        failure = {ExitCode::Unknown,
+                   failure.sentence +
+                       ". An earlier attempt may have been carried out: ask again "
+                       "with the same key"};
+      }
+      return failure;
+    }
+    std::this_thread::sleep_for(wait);
+  }
+}
+
+std::string user_path(std::string_view name) {
+  return "/v1/users/" + platform::percent_encode(name);
+}
+
+void print_json(const ApiReply& reply) {
+  std::printf("%s\n", reply.body.c_str());
+}
+
+}  // namespace koshel::cli

@@ -1,0 +1,190 @@
+// bench: measures a running coordinator with users of its own (bench-0, bench-1, ...), which stay.
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <unordered_map>
+
+#include "base/money.hpp"
+#include "cli/api_client.hpp"
+#include "cli/bench_load.hpp"
+#include "cli/output.hpp"
+#include "cli/pages.hpp"
+
+namespace koshel::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kBatchUsers = 4'096;
+constexpr const char* kOpeningBalance = "1000000";
+constexpr const char* kMaxBalance = "1000000000";
+
+struct BenchOptions {
+  std::size_t users = 1'000;
+  double seconds = 10;
+  double warm_up_s = 1;
+  int connections = 32;
+  int batch = 0;
+  bool is_keyed = false;
+  Workload workload = Workload::Mixed;
+  std::uint64_t seed = 0;
+};
+
+std::string bench_name(std::size_t index) {
+  return "bench-" + std::to_string(index);
+}
+
+struct BenchUsers {
+  std::vector<BenchUser> users;
+  std::vector<std::size_t> missing;
+  std::string currency;
+};
+
+// The coordinator's own list says who is there and where each lives.
+Outcome<BenchUsers> find_users(ApiClient& client, std::size_t count) {
+  std::unordered_map<std::string, std::size_t> wanted;
+  for (std::size_t i = 0; i < count; ++i) wanted.emplace(bench_name(i), i);
+  std::unordered_map<std::string, std::size_t> shards;
+  BenchUsers found;
+  KOSHEL_TRY(for_each_page(client, {.path = "/v1/users"}, [&](const json::array& items) {
+    for (const auto& item : items) {
+      const auto at = wanted.find(text_of(item, "name"));
+      if (at == wanted.end()) continue;
+      const auto shard = shards.emplace(text_of(item, "shard"), shards.size()).first->second;
+      found.users.push_back({at->first, shard});
+      found.currency = text_of(item, "currency");
+      wanted.erase(at);
+    }
+  }));
+  for (const auto& [name, index] : wanted) found.missing.push_back(index);
+  return found;
+}
+
+Outcome<void> create_users(ApiClient& client, const std::vector<std::size_t>& indexes) {
+  ProgressBar progress("create users", indexes.size());
+  for (std::size_t from = 0; from < indexes.size(); from += kBatchUsers) {
+    json::array users;
+    for (std::size_t i = from; i < std::min(from + kBatchUsers, indexes.size()); ++i) {
+      users.push_back(json::object{{"name", bench_name(indexes[i])},
+                                   {"max_balance", kMaxBalance},
+                                   {"balance", kOpeningBalance}});
+    }
+    const auto count = users.size();
+    KOSHEL_TRY(client.call({.method = "POST",
+                            .path = "/v1/users/batch",
+                            .body = json::serialize(json::object{{"users", std::move(users)}})}));
+    progress.update(from + count);
+  }
+  return success();
+}
+
+Outcome<BenchUsers> prepare_users(ApiClient& client, std::size_t count) {
+  KOSHEL_TRY(auto found, find_users(client, count));
+  if (found.missing.empty()) return found;
+  KOSHEL_TRY(create_users(client, found.missing));
+  KOSHEL_TRY(auto complete, find_users(client, count));
+  if (!complete.missing.empty()) {
+    return Failure(ExitCode::Unavailable,
+                   std::to_string(complete.missing.size()) +
+                       " bench users could not be created; see `koshel shard list`");
+  }
+  return complete;
+}
+
+void print_json_report(const LoadReport& report, double rate) {
+  json::object errors;
+  for (const auto& [code, count] : report.others) errors[code] = count;
+  const auto ms = [&](double share) {
+    return static_cast<double>(report.latency.percentile(share).count()) / 1'000;
+  };
+  std::printf("%s\n",
+              json::serialize(json::object{{"transfers_per_second", rate},
+                                           {"seconds", report.seconds.count()},
+                                           {"requests", report.requests},
+                                           {"committed", report.committed},
+                                           {"settling", report.settling},
+                                           {"errors", errors},
+                                           {"latency_ms", json::object{{"p50", ms(0.5)},
+                                                                       {"p95", ms(0.95)},
+                                                                       {"p99", ms(0.99)},
+                                                                       {"p99_9", ms(0.999)}}}})
+                  .c_str());
+}
+
+void print_table_report(const LoadReport& report, double rate) {
+  Table table({{"what"}, {"value", Table::Align::Right}});
+  table.add({"transfers/s", format_count(static_cast<std::uint64_t>(rate))});
+  table.add({"committed", format_count(report.committed)});
+  if (report.settling > 0) table.add({"settling", format_count(report.settling)});
+  table.add({"requests", format_count(report.requests)});
+  table.add({"latency p50", format_duration(report.latency.percentile(0.5))});
+  table.add({"latency p95", format_duration(report.latency.percentile(0.95))});
+  table.add({"latency p99", format_duration(report.latency.percentile(0.99))});
+  table.add({"latency p99.9", format_duration(report.latency.percentile(0.999))});
+  for (const auto& [code, count] : report.others) table.add({code, format_count(count)});
+  table.print();
+}
+
+Finished run_bench(const Console& console, const BenchOptions& options) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  KOSHEL_TRY(auto prepared, prepare_users(client, options.users));
+  const Currency* currency = find_currency(prepared.currency);
+  LoadOptions load;
+  KOSHEL_TRY(auto target, platform::parse_url(client.server()));
+  load.target = std::move(target);
+  load.users = std::move(prepared.users);
+  load.workload = options.workload;
+  load.connections = options.connections;
+  load.batch = options.batch <= 1 ? 0 : options.batch;
+  load.is_keyed = options.is_keyed;
+  load.amount_decimals = currency == nullptr ? 2 : currency->decimals;
+  load.seed =
+      options.seed != 0
+          ? options.seed
+          : static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  load.warm_up = std::chrono::milliseconds(static_cast<std::int64_t>(options.warm_up_s * 1'000));
+  load.length = std::chrono::milliseconds(static_cast<std::int64_t>(options.seconds * 1'000));
+  KOSHEL_TRY(auto report, run_load(load));
+  const double rate =
+      static_cast<double>(report.committed + report.settling) / report.seconds.count();
+  if (console.is_json()) {
+    print_json_report(report, rate);
+  } else {
+    print_table_report(report, rate);
+  }
+  if (report.committed + report.settling == 0) {
+    return Failure(ExitCode::Refused, "not one transfer went through; see the codes above");
+  }
+  return ExitCode::Done;
+}
+
+}  // namespace
+
+void register_bench(CLI::App& app, Console& console) {
+  auto options = std::make_shared<BenchOptions>();
+  auto* command = add_command(
+      app, console, "bench", "load generator: throughput, latency percentiles", options, run_bench);
+  command->add_option("--users", options->users, "how many bench users (1000)")
+      ->check(CLI::Range(2, 10'000'000));
+  command->add_option("--seconds", options->seconds, "how long to measure (10)")
+      ->check(CLI::Range(0.1, 86'400.0));
+  command->add_option("--warm-up", options->warm_up_s, "seconds before that which do not count (1)")
+      ->check(CLI::Range(0.0, 3'600.0));
+  command->add_option("--connections", options->connections, "connections, one request each (32)")
+      ->check(CLI::Range(1, 1'000));
+  command->add_option("--batch", options->batch, "transfers per request; 0 or 1: single ones (0)")
+      ->check(CLI::Range(0, 8'192));
+  command
+      ->add_option("--workload", options->workload, "who pays whom: local|cross|hot|mixed (mixed)")
+      ->type_name("KIND")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, Workload>{{"local", Workload::Local},
+                                                                  {"cross", Workload::Cross},
+                                                                  {"hot", Workload::Hot},
+                                                                  {"mixed", Workload::Mixed}}));
+  command->add_flag("--keyed", options->is_keyed, "give every transfer an idempotency key");
+  command->add_option("--seed", options->seed, "for the same transfers again (from the clock)");
+}
+
+}  // namespace koshel::cli

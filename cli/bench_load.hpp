@@ -1,0 +1,50 @@
+#pragma once
+// The load of `koshel bench`: many kept-alive connections on one thread, each with one request in
+// flight. It shares the machine with the server, so it builds requests by appending and reads of
+// the answers only what it counts; it is no HTTP client for anything else.
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/console.hpp"
+#include "cli/latency_histogram.hpp"
+#include "platform/http.hpp"
+
+namespace koshel::cli {
+
+enum class Workload { Local, Cross, Hot, Mixed };
+
+struct BenchUser {
+  std::string name;
+  std::size_t shard = 0;  // index of a group: users of one group live together
+};
+
+struct LoadOptions {
+  platform::HttpTarget target;
+  std::vector<BenchUser> users;
+  Workload workload = Workload::Mixed;
+  int connections = 32;
+  int batch = 0;  // transfers per request; 0: POST /transfers
+  bool is_keyed = false;
+  int amount_decimals = 2;
+  std::uint64_t seed = 1;
+  std::chrono::milliseconds warm_up{1'000};
+  std::chrono::milliseconds length{10'000};
+};
+
+struct LoadReport {
+  std::uint64_t requests = 0;
+  std::uint64_t committed = 0;
+  std::uint64_t settling = 0;
+  std::map<std::string, std::uint64_t> others;  // by code; CONNECTION_LOST, NO_CODE are ours
+  LatencyHistogram latency;                     // of requests, counted once per transfer in them
+  std::chrono::duration<double> seconds{0};
+};
+
+// Refuses a workload that these users cannot make (cross with users of one shard).
+Outcome<LoadReport> run_load(const LoadOptions& options);
+
+}  // namespace koshel::cli

@@ -1,0 +1,349 @@
+#include "cli/cluster/cluster.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstring>
+#include <thread>
+
+#include "cli/api_client.hpp"
+#include "cli/cluster/daemon_config.hpp"
+#include "cli/init.hpp"
+#include "cli/output.hpp"
+#include "platform/postgres.hpp"
+
+namespace koshel::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kPoll{50};
+constexpr std::chrono::seconds kServeWait{60};
+constexpr std::chrono::seconds kRecoveryWait{300};  // a database may have much to replay
+constexpr std::chrono::seconds kNewsInterval{5};
+constexpr std::chrono::seconds kLockWait{60};
+constexpr milliseconds kRegisterPatience{30'000};
+
+ProcessStop stop_of(const ProcessSpec& spec) {
+  if (spec.role == ProcessRole::Postgres) return postgres_stop();
+  return {SIGTERM, SIGKILL, std::chrono::seconds(20)};
+}
+
+Failure interrupted() {
+  return {ExitCode::Unavailable, "interrupted"};
+}
+
+}  // namespace
+
+Outcome<ClusterLock> ClusterLock::take(const fs::path& dir) {
+  const int fd = ::open((dir / "cluster.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    return Failure(ExitCode::Usage,
+                   "cannot write in " + dir.string() + ": " + std::strerror(errno));
+  }
+  ClusterLock lock(fd);
+  const auto until = steady_clock::now() + kLockWait;
+  while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (is_interrupted()) return interrupted();
+    if (steady_clock::now() > until) {
+      return Failure(ExitCode::Unavailable, "another `koshel cluster` command is at work in " +
+                                                dir.string() + "; try again later");
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+  return lock;
+}
+
+ClusterLock::~ClusterLock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+Outcome<Cluster> Cluster::open(const fs::path& dir) {
+  KOSHEL_TRY(auto state, ClusterState::load(dir));
+  return Cluster(std::move(state));
+}
+
+Outcome<Cluster> Cluster::create(const fs::path& dir, const ClusterPlan& plan) {
+  KOSHEL_TRY(auto programs, PostgresPrograms::find());
+  ClusterState state;
+  state.dir = dir;
+  std::error_code fault;
+  fs::create_directories(dir / "log", fault);
+  fs::create_directories(dir / "run", fault);
+  if (fault)
+    return Failure(ExitCode::Usage, "cannot make " + dir.string() + ": " + fault.message());
+  auto& specs = state.processes;
+  const auto add = [&](ProcessSpec spec) -> Outcome<void> {
+    if (spec.port == 0) {
+      KOSHEL_TRY(auto port, choose_port(specs));
+      spec.port = port;
+    }
+    specs.push_back(std::move(spec));
+    return success();
+  };
+  KOSHEL_TRY(add({.name = "directory"}));
+  for (int i = 1; i <= plan.shards; ++i) {
+    const std::string number = std::to_string(i);
+    KOSHEL_TRY(add({.name = "shard-" + number, .shard = "shard-" + number}));
+  }
+  for (int i = 1; i <= plan.shards; ++i) {
+    const std::string number = std::to_string(i);
+    KOSHEL_TRY(add({.name = "agent-" + number,
+                    .role = ProcessRole::ShardAgent,
+                    .shard = "shard-" + number,
+                    .is_to_be_registered = true}));
+  }
+  for (int i = 1; i <= plan.coordinators; ++i) {
+    const int port = plan.port == 0 ? 0 : plan.port + i - 1;
+    if (port > 65'535 || (port != 0 && !is_port_free(static_cast<std::uint16_t>(port)))) {
+      return Failure(ExitCode::Usage,
+                     "port " + std::to_string(port) +
+                         " on 127.0.0.1 is taken; give another with --port (0: any free one)");
+    }
+    KOSHEL_TRY(add({.name = "coordinator-" + std::to_string(i),
+                    .role = ProcessRole::Coordinator,
+                    .port = static_cast<std::uint16_t>(port)}));
+  }
+  KOSHEL_TRY(auto root, programs.make_root(dir));
+  state.postgres_root = root;
+  KOSHEL_TRY(state.save());
+  return Cluster(std::move(state));
+}
+
+bool Cluster::is_running(const ProcessSpec& spec) const {
+  return running_pid(state_.pid_file_of(spec)).has_value();
+}
+
+std::size_t Cluster::running_count() const {
+  return static_cast<std::size_t>(
+      std::count_if(state_.processes.begin(), state_.processes.end(),
+                    [&](const auto& spec) { return is_running(spec); }));
+}
+
+Outcome<void> Cluster::up() {
+  started_.clear();
+  auto done = start_all(state_.processes);
+  if (done) done = register_shards();
+  if (!done) {
+    if (!started_.empty()) say("stopping what was started");
+    stop_in_order(started_);
+  }
+  return done;
+}
+
+Outcome<void> Cluster::start_all(const std::vector<ProcessSpec>& specs) {
+  KOSHEL_TRY(start_role(specs, ProcessRole::Postgres));
+  KOSHEL_TRY(initialise_shards(specs));
+  KOSHEL_TRY(start_role(specs, ProcessRole::ShardAgent));
+  return start_role(specs, ProcessRole::Coordinator);
+}
+
+Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, ProcessRole role) {
+  std::vector<ProcessSpec> fresh;
+  for (const auto& spec : specs) {
+    if (spec.role != role || is_running(spec)) continue;
+    if (is_interrupted()) return interrupted();
+    KOSHEL_TRY(start(spec));
+    fresh.push_back(spec);
+  }
+  for (const auto& spec : fresh) {
+    KOSHEL_TRY(wait_until_serving(spec));
+  }
+  return success();
+}
+
+Outcome<ProcessStart> Cluster::start_of(const ProcessSpec& spec) {
+  if (spec.role == ProcessRole::Postgres) {
+    if (!postgres_) {
+      KOSHEL_TRY(auto programs, PostgresPrograms::find());
+      postgres_ = std::move(programs);
+    }
+    KOSHEL_TRY(postgres_->create(state_, spec));
+    return postgres_->start_of(state_, spec);
+  }
+  KOSHEL_TRY(write_config(spec));
+  const char* program =
+      spec.role == ProcessRole::ShardAgent ? "koshel-shard-agent" : "koshel-coordinator";
+  std::error_code fault;
+  const fs::path path = fs::read_symlink("/proc/self/exe", fault).parent_path() / program;
+  if (fault || !fs::exists(path)) {
+    return Failure(ExitCode::Usage, path.string() + " is not there; build it with `./dev build`");
+  }
+  return ProcessStart{{path.string(), "--config", state_.config_of(spec).string()},
+                      state_.log_of(spec),
+                      state_.pid_file_of(spec)};
+}
+
+Outcome<void> Cluster::write_config(const ProcessSpec& spec) const {
+  const fs::path file = state_.config_of(spec);
+  if (fs::exists(file)) return success();  // it may have been changed by hand since
+  return write_private_file(file, daemon_config(state_, spec));
+}
+
+Outcome<void> Cluster::start(const ProcessSpec& spec) {
+  KOSHEL_TRY(auto start, start_of(spec));
+  say("starting " + spec.name);
+  KOSHEL_TRY(start_process(start));
+  started_.push_back(spec);
+  return success();
+}
+
+// One question to the process; a Failure while it does not serve.
+Outcome<void> Cluster::serves(const ProcessSpec& spec) const {
+  if (spec.role == ProcessRole::Postgres) {
+    platform::DatabaseConfig server;
+    server.port = std::to_string(spec.port);
+    server.database = "postgres";
+    server.connect_timeout = milliseconds(2'000);
+    KOSHEL_TRY(platform::connect(server, "koshel-cluster"));
+    return success();
+  }
+  KOSHEL_TRY(auto client, ApiClient::open(spec.url()));
+  KOSHEL_TRY(client.call({.path = "/readyz", .timeout = milliseconds(2'000)}));
+  return success();
+}
+
+Outcome<void> Cluster::wait_until_serving(const ProcessSpec& spec) {
+  const fs::path log = state_.log_of(spec);
+  std::error_code ignored;
+  const auto log_size = fs::file_size(log, ignored);
+  const auto tail_from = log_size < 4'096 ? 0 : log_size - 4'096;
+  const Duration patience =
+      spec.role == ProcessRole::Postgres ? Duration(kRecoveryWait) : Duration(kServeWait);
+  const auto started = steady_clock::now();
+  auto told = started;
+  for (;;) {
+    if (is_interrupted()) return interrupted();
+    const auto served = serves(spec);
+    // Whoever else sits on the port could answer too, so the process itself must live.
+    if (!is_running(spec)) {
+      return Failure(
+          ExitCode::Unavailable,
+          spec.name + " ended while it was starting; its log says:" + log_tail(log, tail_from));
+    }
+    if (served) return success();
+    const auto now = steady_clock::now();
+    if (now - started > patience) {
+      return Failure(ExitCode::Unavailable,
+                     spec.name + " does not serve after " + format_duration(now - started) + " (" +
+                         served.error().sentence + "); its log says:" + log_tail(log, tail_from));
+    }
+    if (now - told > kNewsInterval) {
+      told = now;
+      say("waiting for " + spec.name + ", " + format_duration(now - started) + " so far");
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+Outcome<void> Cluster::initialise_shards(const std::vector<ProcessSpec>& specs) {
+  for (const auto& spec : specs) {
+    if (spec.role != ProcessRole::ShardAgent || is_running(spec)) continue;
+    KOSHEL_TRY(write_config(spec));
+    const auto config = platform::load_config(state_.config_of(spec).string());
+    if (!config) return Failure(ExitCode::Usage, config.error().context);
+    KOSHEL_TRY(initialise(config.value(), [](std::string_view) {}));
+  }
+  return success();
+}
+
+Outcome<void> Cluster::register_shards() {
+  KOSHEL_TRY(auto client, ApiClient::open(state_.url()));
+  for (auto& spec : state_.processes) {
+    if (!spec.is_to_be_registered) continue;
+    const json::object body{{"name", spec.shard}, {"agent", spec.url()}};
+    // The name can be taken once, so repeating does no harm.
+    KOSHEL_TRY(auto reply,
+               client.call_until_answered(
+                   {.method = "POST", .path = "/v1/admin/shards", .body = json::serialize(body)},
+                   kRegisterPatience));
+    if (!reply.is_success() && code_of(reply) != "SHARD_ALREADY_EXISTS") return failure_of(reply);
+    spec.is_to_be_registered = false;
+  }
+  return state_.save();
+}
+
+Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
+  const std::string number = std::to_string(state_.count(ProcessRole::ShardAgent) + 1);
+  if (name.empty()) name = "shard-" + number;
+  if (state_.find(name) != nullptr || state_.find("agent-" + number) != nullptr) {
+    return Failure(ExitCode::Usage, "the cluster has a process named " + name + " already");
+  }
+  const ClusterState before = state_;
+  ProcessSpec database{.name = name, .shard = name};
+  KOSHEL_TRY(auto database_port, choose_port(state_.processes));
+  database.port = database_port;
+  state_.processes.push_back(database);
+  ProcessSpec agent{.name = "agent-" + number, .role = ProcessRole::ShardAgent, .shard = name};
+  KOSHEL_TRY(auto agent_port, choose_port(state_.processes));
+  agent.port = agent_port;
+  state_.processes.push_back(agent);
+  KOSHEL_TRY(state_.save());
+  started_.clear();
+  const auto done = start_all({database, agent});
+  if (done) return agent;
+  stop_in_order(started_);
+  std::error_code ignored;
+  fs::remove_all(state_.data_of(database), ignored);
+  fs::remove(state_.config_of(agent), ignored);
+  state_ = before;
+  KOSHEL_TRY(state_.save());
+  return done.error();
+}
+
+Outcome<void> Cluster::restart(const ProcessSpec& spec) {
+  stop(spec);
+  // A database server that was killed leaves children for a moment, and a new one will not start
+  // beside them.
+  const auto until = steady_clock::now() + kServeWait;
+  for (;;) {
+    KOSHEL_TRY(start(spec));
+    const auto done = wait_until_serving(spec);
+    const bool is_worth_another = spec.role == ProcessRole::Postgres && !is_running(spec) &&
+                                  !is_interrupted() && steady_clock::now() < until;
+    if (done || !is_worth_another) return done;
+    std::this_thread::sleep_for(milliseconds(500));
+  }
+}
+
+void Cluster::stop(const ProcessSpec& spec) const {
+  stop_process(state_.pid_file_of(spec), stop_of(spec));
+}
+
+void Cluster::stop_in_order(const std::vector<ProcessSpec>& specs) const {
+  for (const auto role :
+       {ProcessRole::Coordinator, ProcessRole::ShardAgent, ProcessRole::Postgres}) {
+    std::vector<std::thread> stopping;  // side by side: each may take its grace
+    for (const auto& spec : specs) {
+      if (spec.role != role || !is_running(spec)) continue;
+      say("stopping " + spec.name);
+      stopping.emplace_back([this, spec] { stop(spec); });
+    }
+    for (auto& thread : stopping) thread.join();
+  }
+}
+
+void Cluster::down() {
+  stop_in_order(state_.processes);
+}
+
+Outcome<void> Cluster::destroy() {
+  down();
+  std::error_code fault;
+  fs::remove_all(state_.postgres_root, fault);
+  if (!fault) fs::remove_all(state_.dir, fault);
+  if (fault)
+    return Failure(ExitCode::Usage,
+                   "cannot delete " + state_.dir.string() + ": " + fault.message());
+  return success();
+}
+
+}  // namespace koshel::cli

@@ -1,0 +1,262 @@
+// cluster up / add-shard / status / restart / down / destroy.
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+
+#include "base/name.hpp"
+#include "cli/cluster/cluster.hpp"
+#include "cli/output.hpp"
+
+namespace koshel::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr const char* kDefaultDir = "var/cluster";
+
+struct ClusterOptions {
+  std::string dir = kDefaultDir;
+  std::string name;
+};
+
+struct UpOptions : ClusterOptions {
+  std::optional<int> shards, coordinators, port;
+};
+
+Outcome<fs::path> folder_of(const ClusterOptions& options) {
+  std::error_code fault;
+  auto dir = fs::weakly_canonical(options.dir, fault);
+  if (fault) return Failure(ExitCode::Usage, "--dir " + options.dir + ": " + fault.message());
+  return fs::absolute(dir);
+}
+
+std::string state_word(const Cluster& cluster) {
+  const auto running = cluster.running_count();
+  if (running == 0) return "stopped";
+  return running == cluster.state().processes.size() ? "running" : "degraded";
+}
+
+json::object status_json(const Cluster& cluster) {
+  json::array processes;
+  for (const auto& spec : cluster.state().processes) {
+    const auto pid = running_pid(cluster.state().pid_file_of(spec));
+    json::object process{
+        {"name", spec.name}, {"role", to_string(spec.role)}, {"pid", nullptr}, {"port", spec.port}};
+    if (pid) process["pid"] = *pid;
+    if (spec.role == ProcessRole::Postgres) {
+      process["dsn"] = spec.dsn();
+    } else {
+      process["url"] = spec.url();
+    }
+    processes.push_back(std::move(process));
+  }
+  return {{"state", state_word(cluster)},
+          {"url", cluster.state().url()},
+          {"processes", std::move(processes)}};
+}
+
+void print_status(const Console& console, const Cluster& cluster) {
+  if (console.is_json()) {
+    std::printf("%s\n", json::serialize(status_json(cluster)).c_str());
+    return;
+  }
+  Table table(
+      {{"name"}, {"role"}, {"pid", Table::Align::Right}, {"port", Table::Align::Right}, {"where"}});
+  for (const auto& spec : cluster.state().processes) {
+    const auto pid = running_pid(cluster.state().pid_file_of(spec));
+    table.add({spec.name, std::string(to_string(spec.role)), pid ? std::to_string(*pid) : "dead",
+               std::to_string(spec.port),
+               spec.role == ProcessRole::Postgres ? spec.dsn() : spec.url()});
+  }
+  table.print();
+  std::printf("%s: %s\n", state_word(cluster).c_str(), cluster.state().url().c_str());
+}
+
+// What was asked for explicitly must be what is there: `up` changes no cluster.
+Outcome<void> check_same(const Cluster& cluster, const UpOptions& options) {
+  const auto& state = cluster.state();
+  const auto differs = [](const std::optional<int>& asked, std::size_t there) {
+    return asked && *asked != 0 && static_cast<std::size_t>(*asked) != there;
+  };
+  const std::string place = "the cluster in " + state.dir.string() + " has ";
+  if (differs(options.shards, state.count(ProcessRole::ShardAgent))) {
+    return Failure(ExitCode::Usage, place + std::to_string(state.count(ProcessRole::ShardAgent)) +
+                                        " shards; more are added with `koshel cluster add-shard`");
+  }
+  if (differs(options.coordinators, state.count(ProcessRole::Coordinator))) {
+    return Failure(ExitCode::Usage,
+                   place + std::to_string(state.count(ProcessRole::Coordinator)) +
+                       " coordinator(s); choose another --dir, or destroy it first");
+  }
+  if (options.port && *options.port != 0 &&
+      "http://127.0.0.1:" + std::to_string(*options.port) != state.url()) {
+    return Failure(ExitCode::Usage,
+                   place + state.url() + "; choose another --dir, or destroy it first");
+  }
+  return success();
+}
+
+Outcome<Cluster> open_or_create(const fs::path& dir, const UpOptions& options) {
+  if (ClusterState::exists(dir)) {
+    KOSHEL_TRY(auto cluster, Cluster::open(dir));
+    KOSHEL_TRY(check_same(cluster, options));
+    return cluster;
+  }
+  const ClusterPlan defaults;
+  return Cluster::create(dir, {options.shards.value_or(defaults.shards),
+                               options.coordinators.value_or(defaults.coordinators),
+                               static_cast<std::uint16_t>(options.port.value_or(defaults.port))});
+}
+
+// A folder with anything else in it is not ours to fill.
+Outcome<void> check_folder(const fs::path& dir) {
+  std::error_code fault;
+  fs::create_directories(dir, fault);
+  if (fault)
+    return Failure(ExitCode::Usage, "cannot make " + dir.string() + ": " + fault.message());
+  if (ClusterState::exists(dir)) return success();
+  for (const auto& entry : fs::directory_iterator(dir, fault)) {
+    const auto name = entry.path().filename();
+    // What an `up` that was cut short before its state file may have left.
+    if (name == "cluster.lock" || name == "log" || name == "run" || name == "postgres") continue;
+    return Failure(ExitCode::Usage,
+                   dir.string() + " is not empty and holds no cluster; choose another --dir");
+  }
+  return success();
+}
+
+Finished run_up(const Console& console, const UpOptions& options) {
+  watch_interrupts();
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(check_folder(dir));
+  KOSHEL_TRY(auto lock, ClusterLock::take(dir));
+  KOSHEL_TRY(auto cluster, open_or_create(dir, options));
+  if (cluster.running_count() == cluster.state().processes.size()) {
+    say("the cluster in " + dir.string() + " is running already");
+  }
+  KOSHEL_TRY(cluster.up());
+  print_status(console, cluster);
+  return ExitCode::Done;
+}
+
+Finished run_add_shard(const Console& console, const ClusterOptions& options) {
+  watch_interrupts();
+  if (!options.name.empty() && !is_valid_shard_name(options.name)) {
+    return Failure(ExitCode::Usage, "'" + options.name +
+                                        "' cannot name a shard: lower-case letters, digits, "
+                                        "- and _, 63 at most");
+  }
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(auto seen, Cluster::open(dir));
+  KOSHEL_TRY(auto lock, ClusterLock::take(dir));
+  KOSHEL_TRY(auto cluster, Cluster::open(dir));
+  if (!cluster.is_running(cluster.state().directory())) {
+    return Failure(ExitCode::Unavailable,
+                   "the cluster's directory is not running; start the cluster first "
+                   "with `koshel cluster up --dir " +
+                       options.dir + "`");
+  }
+  KOSHEL_TRY(auto agent, cluster.add_shard(options.name));
+  const std::string command = "koshel --server " + cluster.state().url() + " shard add " +
+                              agent.shard + " --agent " + agent.url();
+  if (console.is_json()) {
+    const json::object added{{"name", agent.shard}, {"agent", agent.url()}, {"command", command}};
+    std::printf("%s\n", json::serialize(added).c_str());
+  } else {
+    say("database " + agent.shard + " and " + agent.name +
+        " are running; to bring the shard into service:");
+    std::printf("%s\n", command.c_str());
+  }
+  return ExitCode::Done;
+}
+
+Finished run_status(const Console& console, const ClusterOptions& options) {
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(auto cluster, Cluster::open(dir));
+  print_status(console, cluster);
+  return ExitCode::Done;
+}
+
+Finished run_restart(const Console& console, const ClusterOptions& options) {
+  watch_interrupts();
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(auto seen, Cluster::open(dir));
+  KOSHEL_TRY(auto lock, ClusterLock::take(dir));
+  KOSHEL_TRY(auto cluster, Cluster::open(dir));
+  const ProcessSpec* spec = cluster.state().find(options.name);
+  if (spec == nullptr) {
+    std::string names;
+    for (const auto& known : cluster.state().processes)
+      names += (names.empty() ? "" : ", ") + known.name;
+    return Failure(ExitCode::Usage,
+                   "no process is named '" + options.name + "'; there are " + names);
+  }
+  KOSHEL_TRY(cluster.restart(*spec));
+  print_status(console, cluster);
+  return ExitCode::Done;
+}
+
+Finished run_down(const Console& console, const ClusterOptions& options) {
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(auto seen, Cluster::open(dir));
+  KOSHEL_TRY(auto lock, ClusterLock::take(dir));
+  KOSHEL_TRY(auto cluster, Cluster::open(dir));
+  cluster.down();
+  print_status(console, cluster);
+  return ExitCode::Done;
+}
+
+Finished run_destroy(const Console& console, const ClusterOptions& options) {
+  KOSHEL_TRY(auto dir, folder_of(options));
+  KOSHEL_TRY(auto seen, Cluster::open(dir));
+  KOSHEL_TRY(auto lock, ClusterLock::take(dir));
+  KOSHEL_TRY(auto cluster, Cluster::open(dir));
+  KOSHEL_TRY(cluster.destroy());
+  if (console.is_json()) {
+    std::printf("%s\n", R"({"state":"destroyed"})");
+  } else {
+    std::printf("deleted %s\n", dir.c_str());
+  }
+  return ExitCode::Done;
+}
+
+CLI::App* add_cluster_command(CLI::App& group, Console& console, const char* name,
+                              const char* description,
+                              Finished (*run)(const Console&, const ClusterOptions&)) {
+  auto options = std::make_shared<ClusterOptions>();
+  auto* command = add_command(group, console, name, description, options, run);
+  command->add_option("--dir", options->dir, "the cluster's folder (var/cluster)");
+  if (run == run_add_shard)
+    command->add_option("NAME", options->name, "the shard's name (shard-N)");
+  if (run == run_restart)
+    command->add_option("NAME", options->name, "as in `cluster status`")->required();
+  return command;
+}
+
+}  // namespace
+
+void register_cluster(CLI::App& app, Console& console) {
+  CLI::App* group = add_group(app, "cluster", "an embedded cluster on this machine");
+  auto up = std::make_shared<UpOptions>();
+  auto* command =
+      add_command(*group, console, "up", "start (and first make) an embedded cluster", up, run_up);
+  command->add_option("--dir", up->dir, "the cluster's folder (var/cluster)");
+  command->add_option("--shards", up->shards, "how many shards (2)")->check(CLI::Range(1, 64));
+  command->add_option("--coordinators", up->coordinators, "how many coordinators (1)")
+      ->check(CLI::Range(1, 16));
+  command
+      ->add_option("--port", up->port,
+                   "of the first coordinator, the others on the next (7400; 0: any free)")
+      ->check(CLI::Range(0, 65'535));
+  add_cluster_command(*group, console, "add-shard", "start a new empty database with its agent",
+                      run_add_shard);
+  add_cluster_command(*group, console, "status", "one line per process", run_status);
+  add_cluster_command(*group, console, "restart", "start a process again and wait until it serves",
+                      run_restart);
+  add_cluster_command(*group, console, "down", "stop it; its data stays", run_down);
+  add_cluster_command(*group, console, "destroy", "stop it and delete its folder", run_destroy);
+}
+
+}  // namespace koshel::cli

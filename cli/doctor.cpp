@@ -1,0 +1,272 @@
+// doctor: looks at everything a healthy system needs, says of each finding how to mend it. Reads
+// only.
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <cmath>
+#include <cstdio>
+
+#include "cli/api_client.hpp"
+#include "cli/output.hpp"
+#include "cli/shards.hpp"
+#include "platform/migrations.hpp"
+#include "platform/postgres.hpp"
+#include "sql/migrations.hpp"
+
+namespace koshel::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr int kServerVersionMin = 140'000;
+constexpr int kPreparedMin = 32;          // one agent's rounds in flight fit, and some are left
+constexpr double kClockSecondsMax = 2.0;  // more, and times in histories mislead
+
+constexpr const char* kReadSettings =
+    "select current_setting('server_version_num')::int, "
+    "current_setting('max_prepared_transactions')::int, "
+    "current_setting('fsync'), current_setting('synchronous_commit'), "
+    "current_setting('full_page_writes'), "
+    "pg_is_in_recovery(), extract(epoch from clock_timestamp())::float8, "
+    "(select count(*) from pg_prepared_xacts where prepared < now() - interval '60 seconds')::int";
+constexpr const char* kStrayUsers =
+    "select s.name, count(*) from users u join shards s on s.id = u.shard "
+    "where s.agent is null group by s.name order by s.name";
+
+struct Finding {
+  std::string subject, what, mend;  // nothing to mend: fine
+};
+
+class Examination {
+ public:
+  void fine(std::string subject, std::string what) {
+    findings_.push_back({std::move(subject), std::move(what), {}});
+  }
+  void fault(std::string subject, std::string what, std::string mend) {
+    findings_.push_back({std::move(subject), std::move(what), std::move(mend)});
+  }
+  const std::vector<Finding>& findings() const { return findings_; }
+
+ private:
+  std::vector<Finding> findings_;
+};
+
+struct ServerFacts {
+  int version = 0, prepared_max = 0;
+  std::string fsync, synchronous_commit, full_page_writes;
+  bool is_standby = false;
+  double clock_ahead_s = 0;  // of ours
+  int old_prepared = 0;
+};
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Result<ServerFacts> read_facts(pqxx::connection& connection) {
+  return platform::guarded([&] {
+    pqxx::nontransaction session(connection);
+    const double before = now_s();
+    const auto row = session.exec1(kReadSettings);
+    const double middle = (before + now_s()) / 2;
+    return ServerFacts{row[0].as<int>(),
+                       row[1].as<int>(),
+                       row[2].as<std::string>(),
+                       row[3].as<std::string>(),
+                       row[4].as<std::string>(),
+                       row[5].as<bool>(),
+                       row[6].as<double>() - middle,
+                       row[7].as<int>()};
+  });
+}
+
+std::string seconds_text(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f s", seconds);
+  return text;
+}
+
+void judge_settings(Examination& examination, const std::string& subject,
+                    const ServerFacts& facts) {
+  const std::string version =
+      std::to_string(facts.version / 10'000) + "." + std::to_string(facts.version % 10'000);
+  if (facts.version < kServerVersionMin) {
+    examination.fault(subject, "PostgreSQL " + version + " is too old",
+                      "upgrade it to 14 or newer");
+  } else {
+    examination.fine(subject, "PostgreSQL " + version);
+  }
+  const auto expect_on = [&](const char* name, const std::string& value) {
+    if (value != "off") return examination.fine(subject, std::string(name) + " = " + value);
+    examination.fault(subject,
+                      std::string(name) + " = off: a crash of the machine loses acknowledged money",
+                      "alter system set " + std::string(name) + " = on; select pg_reload_conf()");
+  };
+  expect_on("fsync", facts.fsync);
+  expect_on("synchronous_commit", facts.synchronous_commit);
+  expect_on("full_page_writes", facts.full_page_writes);
+  if (facts.is_standby) {
+    examination.fault(
+        subject, "it is a standby and takes no writes",
+        "name the primary in the config, or add target_session_attrs=primary to `options`");
+  }
+  if (std::abs(facts.clock_ahead_s) > kClockSecondsMax) {
+    examination.fault(
+        subject, "its clock is " + seconds_text(facts.clock_ahead_s) + " ahead of this machine's",
+        "set both clocks with NTP (chrony, systemd-timesyncd)");
+  } else {
+    examination.fine(subject, "clock differs from ours by " + seconds_text(facts.clock_ahead_s));
+  }
+}
+
+void judge_prepared(Examination& examination, const std::string& subject,
+                    const ServerFacts& facts) {
+  if (facts.prepared_max < kPreparedMin) {
+    examination.fault(subject,
+                      "max_prepared_transactions = " + std::to_string(facts.prepared_max) +
+                          ": rounds between shards cannot run",
+                      "alter system set max_prepared_transactions = 128, then restart the server");
+  } else {
+    examination.fine(subject, "max_prepared_transactions = " + std::to_string(facts.prepared_max));
+  }
+  if (facts.old_prepared > 0) {
+    examination.fault(
+        subject, std::to_string(facts.old_prepared) + " transaction(s) prepared for over a minute",
+        "start this shard's agent, which settles its own; `koshel rounds unresolved` names them");
+  }
+}
+
+void judge_routes(Examination& examination, const std::string& subject,
+                  pqxx::connection& connection) {
+  const auto stray = platform::guarded([&] {
+    pqxx::nontransaction session(connection);
+    std::vector<std::pair<std::string, std::string>> shards;
+    for (const auto& row : session.exec(kStrayUsers)) {
+      shards.emplace_back(row[0].as<std::string>(), row[1].as<std::string>());
+    }
+    return shards;
+  });
+  if (!stray) {
+    return examination.fault(subject, "routes cannot be read: " + stray.error().context,
+                             "run `koshel init --config FILE` first");
+  }
+  for (const auto& [shard, users] : stray.value()) {
+    examination.fault(subject, users + " user(s) live on shard '" + shard + "', which has no agent",
+                      "koshel shard add " + shard + " --agent URL");
+  }
+  if (stray.value().empty()) examination.fine(subject, "every user lives on a shard with an agent");
+}
+
+enum class DatabaseRole { Directory, Shard };
+
+void examine_database(Examination& examination, const platform::DatabaseConfig& database,
+                      DatabaseRole role) {
+  const bool is_shard = role == DatabaseRole::Shard;
+  const std::string subject = (is_shard ? "shard " : "directory ") + database.describe();
+  const auto connection = platform::connect(database, "koshel-doctor");
+  if (!connection) {
+    return examination.fault(subject, "cannot be reached: " + connection.error().context,
+                             "start the server, or correct host, port, user in the config");
+  }
+  const auto facts = read_facts(*connection.value());
+  if (!facts)
+    return examination.fault(subject, "cannot be asked: " + facts.error().context,
+                             "see the server's log");
+  judge_settings(examination, subject, facts.value());
+  if (is_shard) judge_prepared(examination, subject, facts.value());
+  const auto schema = platform::check_schema(
+      *connection.value(), is_shard ? sql::shard_migrations() : sql::directory_migrations());
+  if (!schema) {
+    examination.fault(subject, schema.error().context, "koshel init --config FILE");
+  } else {
+    examination.fine(subject, "schema is up to date");
+    if (!is_shard) judge_routes(examination, subject, *connection.value());
+  }
+}
+
+Outcome<void> examine_coordinator(Examination& examination, const Console& console) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  const std::string subject = "coordinator " + client.server();
+  if (const auto ready = client.call({.path = "/readyz"}); !ready) {
+    examination.fault(subject, ready.error().sentence,
+                      "start it, look at its log, or name another with --server");
+    return success();
+  }
+  examination.fine(subject, "ready");
+  const auto shards = read_shards(client);
+  if (!shards) {
+    examination.fault(subject, "does not list its shards: " + shards.error().sentence,
+                      "look at its log");
+    return success();
+  }
+  if (shards.value().items.empty()) {
+    examination.fault(subject, "has no shard, so no user can be created",
+                      "koshel shard add NAME --agent URL");
+  }
+  for (const auto& shard : shards.value().items) {
+    const std::string name = "shard " + text_of(shard, "name");
+    if (text_of(shard, "reachable") == "true") {
+      examination.fine(name, "agent " + text_of(shard, "agent") + " answers");
+    } else {
+      examination.fault(name, "agent " + text_of(shard, "agent") + " does not answer",
+                        "start koshel-shard-agent there, or look at its log");
+    }
+  }
+  return success();
+}
+
+void print_findings(const Console& console, const Examination& examination, bool is_ok) {
+  if (!console.is_json()) {
+    for (const auto& finding : examination.findings()) {
+      std::printf("%s  %s: %s\n", finding.mend.empty() ? "ok   " : "FAULT", finding.subject.c_str(),
+                  finding.what.c_str());
+      if (!finding.mend.empty()) std::printf("       to mend it: %s\n", finding.mend.c_str());
+    }
+    return;
+  }
+  json::array checks;
+  for (const auto& finding : examination.findings()) {
+    checks.push_back(json::object{{"subject", finding.subject},
+                                  {"ok", finding.mend.empty()},
+                                  {"detail", finding.what},
+                                  {"mend", finding.mend}});
+  }
+  std::printf("%s\n",
+              json::serialize(json::object{{"ok", is_ok}, {"checks", std::move(checks)}}).c_str());
+}
+
+struct DoctorOptions {};
+
+Finished run_doctor(const Console& console, const DoctorOptions&) {
+  Examination examination;
+  for (const auto& file : console.configs) {
+    const auto config = platform::load_config(file);
+    if (!config) {
+      examination.fault("config " + file, config.error().context,
+                        "correct the file; config/production.yml shows how");
+      continue;
+    }
+    examination.fine("config " + file, "can be read");
+    if (config.value().has_directory) {
+      examine_database(examination, config.value().directory, DatabaseRole::Directory);
+    }
+    if (config.value().has_shard)
+      examine_database(examination, config.value().shard, DatabaseRole::Shard);
+  }
+  KOSHEL_TRY(examine_coordinator(examination, console));
+  std::size_t faults = 0;
+  for (const auto& finding : examination.findings()) faults += finding.mend.empty() ? 0 : 1;
+  print_findings(console, examination, faults == 0);
+  if (faults == 0) return ExitCode::Done;
+  return Failure(ExitCode::Refused, std::to_string(faults) + " fault(s) found");
+}
+
+}  // namespace
+
+void register_doctor(CLI::App& app, Console& console) {
+  add_command(app, console, "doctor",
+              "check databases, settings, versions, clocks, routes (--config FILE)",
+              std::make_shared<DoctorOptions>(), run_doctor);
+}
+
+}  // namespace koshel::cli

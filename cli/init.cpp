@@ -1,0 +1,196 @@
+#include "cli/init.hpp"
+
+#include <cstdio>
+#include <optional>
+
+#include "platform/migrations.hpp"
+#include "platform/postgres.hpp"
+#include "sql/migrations.hpp"
+
+namespace koshel::cli {
+namespace {
+
+using Connection = std::unique_ptr<pqxx::connection>;
+
+constexpr const char* kApplication = "koshel-init";
+
+constexpr const char* kDatabaseExists = "select 1 from pg_database where datname = $1";
+constexpr const char* kInsertCluster =
+    "insert into cluster (name) values ($1) on conflict (only_row) do nothing";
+constexpr const char* kReadCluster = "select name from cluster";
+constexpr const char* kInsertShard =
+    "insert into shards (name) values ($1) on conflict (name) do nothing";
+constexpr const char* kReadShard = "select id from shards where name = $1";
+constexpr const char* kInsertIdentity =
+    "insert into identity (cluster, shard_id, shard_name) values ($1, $2, $3) "
+    "on conflict (only_row) do nothing";
+constexpr const char* kReadIdentity = "select cluster, shard_id, shard_name from identity";
+
+Failure failure_at(const platform::DatabaseConfig& database, const Error& error) {
+  Failure failure = error;
+  failure.sentence = database.describe() + ": " + error.context;
+  return failure;
+}
+
+// A database that is not there cannot be connected to: ask its server through the one that always
+// is.
+Result<bool> create_if_missing(const platform::DatabaseConfig& database) {
+  auto maintenance = database;
+  maintenance.database = "postgres";
+  KOSHEL_TRY(auto connection, platform::connect(maintenance, kApplication));
+  return platform::guarded([&] {
+    pqxx::nontransaction session(*connection);
+    if (!session.exec_params(kDatabaseExists, database.database).empty()) return false;
+    session.exec("create database " + session.quote_name(database.database) +
+                 " template template0 encoding 'UTF8'");
+    return true;
+  });
+}
+
+Outcome<Connection> connect_or_create(const platform::DatabaseConfig& database,
+                                      const Report& report) {
+  auto connection = platform::connect(database, kApplication);
+  if (connection) return std::move(connection.value());
+  const auto created = create_if_missing(database);
+  if (!created) {
+    const bool is_elsewhere = created.error().fault == Fault::Unavailable;
+    return failure_at(database, is_elsewhere ? connection.error() : created.error());
+  }
+  if (!created.value()) return failure_at(database, connection.error());
+  report("created database " + database.describe());
+  connection = platform::connect(database, kApplication);
+  if (!connection) return failure_at(database, connection.error());
+  return std::move(connection.value());
+}
+
+struct SchemaRole {
+  const char* name;
+  std::span<const platform::Migration> migrations;
+};
+
+Outcome<Connection> migrate_database(const platform::DatabaseConfig& database,
+                                     const SchemaRole& role, const Report& report) {
+  KOSHEL_TRY(auto connection, connect_or_create(database, report));
+  const auto applied = platform::migrate(*connection, role.migrations);
+  if (!applied) return failure_at(database, applied.error());
+  std::string line = std::string(role.name) + " " + database.describe() + ": ";
+  if (applied.value() == 0) {
+    line += "schema is up to date";
+  } else {
+    line += std::to_string(applied.value()) + " migration(s) applied";
+  }
+  report(line);
+  return connection;
+}
+
+Outcome<void> claim_directory(pqxx::connection& connection, const platform::Config& config) {
+  const auto name = platform::guarded([&] {
+    pqxx::work work(connection);
+    work.exec_params(kInsertCluster, config.cluster);
+    auto found = work.exec_params(kReadCluster)[0][0].as<std::string>();
+    work.commit();
+    return found;
+  });
+  if (!name) return failure_at(config.directory, name.error());
+  if (name.value() != config.cluster) {
+    return Failure(ExitCode::Usage, config.directory.describe() + " is the directory of cluster '" +
+                                        name.value() + "', but the config says cluster '" +
+                                        config.cluster +
+                                        "'; correct `cluster:` or `directory:` in " + config.file);
+  }
+  return success();
+}
+
+Outcome<int> shard_id_of(pqxx::connection& directory, const platform::Config& config) {
+  const auto id = platform::guarded([&] {
+    pqxx::work work(directory);
+    work.exec_params(kInsertShard, config.shard_name);
+    const int found = work.exec_params(kReadShard, config.shard_name)[0][0].as<int>();
+    work.commit();
+    return found;
+  });
+  if (!id) return failure_at(config.directory, id.error());
+  return id.value();
+}
+
+struct Identity {
+  std::string cluster;
+  int shard_id = 0;
+  std::string shard_name;
+  bool operator==(const Identity&) const = default;
+};
+
+Outcome<void> claim_shard(pqxx::connection& shard, const platform::Config& config, int id) {
+  const Identity wanted{config.cluster, id, config.shard_name};
+  const auto found = platform::guarded([&] {
+    pqxx::work work(shard);
+    work.exec_params(kInsertIdentity, wanted.cluster, wanted.shard_id, wanted.shard_name);
+    const auto row = work.exec_params(kReadIdentity)[0];
+    Identity identity{row[0].as<std::string>(), row[1].as<int>(), row[2].as<std::string>()};
+    work.commit();
+    return identity;
+  });
+  if (!found) return failure_at(config.shard, found.error());
+  if (found.value() == wanted) return success();
+  const Identity& there = found.value();
+  return Failure(ExitCode::Usage, config.shard.describe() + " belongs to shard '" +
+                                      there.shard_name + "' (id " + std::to_string(there.shard_id) +
+                                      ") of cluster '" + there.cluster + "', not to shard '" +
+                                      wanted.shard_name + "' (id " + std::to_string(id) +
+                                      ") of cluster '" + wanted.cluster +
+                                      "'; name its own database under `shard:` in " + config.file);
+}
+
+struct InitOptions {};
+
+Finished run_init(const Console& console, const InitOptions&) {
+  if (console.configs.empty()) {
+    return Failure(ExitCode::Usage,
+                   "init needs --config FILE, such as --config config/production.yml");
+  }
+  for (const auto& file : console.configs) {
+    const auto config = platform::load_config(file);
+    if (!config) return Failure(ExitCode::Usage, config.error().context);
+    KOSHEL_TRY(initialise(config.value(), [](std::string_view line) {
+      std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+    }));
+  }
+  return ExitCode::Done;
+}
+
+}  // namespace
+
+Outcome<void> initialise(const platform::Config& config, const Report& report) {
+  if (!config.has_directory && !config.has_shard) {
+    return Failure(ExitCode::Usage,
+                   config.file + " names no database: give it `directory:`, `shard:` or both");
+  }
+  Connection directory;
+  if (config.has_directory) {
+    KOSHEL_TRY(
+        auto connection,
+        migrate_database(config.directory, {"directory", sql::directory_migrations()}, report));
+    directory = std::move(connection);
+    KOSHEL_TRY(claim_directory(*directory, config));
+  }
+  if (!config.has_shard) return success();
+  KOSHEL_TRY(auto shard,
+             migrate_database(config.shard, {"shard", sql::shard_migrations()}, report));
+  if (!directory) {
+    report("shard " + config.shard.describe() +
+           ": not tied to a shard's name, for the config has no `directory:`");
+    return success();
+  }
+  KOSHEL_TRY(auto id, shard_id_of(*directory, config));
+  KOSHEL_TRY(claim_shard(*shard, config, id));
+  report("shard " + config.shard.describe() + ": is shard '" + config.shard_name +
+         "' of cluster '" + config.cluster + "'");
+  return success();
+}
+
+void register_init(CLI::App& app, Console& console) {
+  add_command(app, console, "init", "create or migrate the schemas named in --config FILE",
+              std::make_shared<InitOptions>(), run_init);
+}
+
+}  // namespace koshel::cli

@@ -1,0 +1,18 @@
+#pragma once
+// Makes the databases of a config ready: creates them if they are missing, brings their schemas up
+// to date and ties a shard's database to its name in the directory. Again and again without harm.
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "cli/console.hpp"
+#include "platform/config.hpp"
+
+namespace koshel::cli {
+
+using Report = std::function<void(std::string_view line)>;
+
+Outcome<void> initialise(const platform::Config& config, const Report& report);
+
+}  // namespace koshel::cli

@@ -1,0 +1,143 @@
+#include "cli/output.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/invariant.hpp"
+
+namespace koshel::cli {
+namespace {
+
+constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
+constexpr auto kLineInterval = std::chrono::seconds(5);
+constexpr int kBarWidth = 30;
+
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+void append_cell(std::string& line, std::string_view cell, std::size_t width, Table::Align align) {
+  const std::size_t padding = width - width_of(cell);
+  if (align == Table::Align::Right) line.append(padding, ' ');
+  line.append(cell);
+  if (align == Table::Align::Left) line.append(padding, ' ');
+}
+
+std::string format(const char* pattern, double value) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, pattern, value);
+  return buffer;
+}
+
+}  // namespace
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+void Table::add(std::vector<std::string> cells) {
+  INVARIANT(cells.size() == columns_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::to_string() const {
+  std::vector<std::size_t> widths;
+  for (const auto& column : columns_) widths.push_back(width_of(column.title));
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string text;
+  const auto append_row = [&](auto&& cell_of) {
+    std::string line;
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      if (i > 0) line += "  ";
+      append_cell(line, cell_of(i), widths[i], columns_[i].align);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  };
+  append_row([&](std::size_t i) -> std::string_view { return columns_[i].title; });
+  for (const auto& row : rows_) {
+    append_row([&](std::size_t i) -> std::string_view { return row[i]; });
+  }
+  return text;
+}
+
+void Table::print() const {
+  const std::string text = to_string();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+ProgressBar::ProgressBar(std::string title, std::uint64_t total)
+    : title_(std::move(title)),
+      total_(total),
+      is_terminal_(isatty(STDERR_FILENO) == 1),
+      started_(std::chrono::steady_clock::now()),
+      drawn_(started_) {}
+
+ProgressBar::~ProgressBar() {
+  finish();
+}
+
+void ProgressBar::update(std::uint64_t done, std::string_view note) {
+  done_ = done;
+  note_ = note;
+  const auto now = std::chrono::steady_clock::now();
+  const Duration interval = is_terminal_ ? Duration(kRedrawInterval) : Duration(kLineInterval);
+  if (now - drawn_ < interval) return;
+  drawn_ = now;
+  draw(false);
+}
+
+void ProgressBar::finish() {
+  if (std::exchange(is_finished_, true)) return;
+  draw(true);
+}
+
+void ProgressBar::draw(bool is_last) {
+  const double share =
+      total_ == 0 ? 1.0 : std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
+  const auto elapsed = std::chrono::steady_clock::now() - started_;
+  std::string line = title_ + " ";
+  if (is_terminal_) {
+    const int filled = static_cast<int>(share * kBarWidth);
+    line += "[" + std::string(static_cast<std::size_t>(filled), '#') +
+            std::string(static_cast<std::size_t>(kBarWidth - filled), '.') + "] ";
+  }
+  line += format("%3.0f%% ", share * 100) + format_count(done_) + " of " + format_count(total_);
+  if (!note_.empty()) line += ", " + note_;
+  if (is_last) {
+    line += ", " + format_duration(elapsed);
+  } else if (share > 0 && share < 1) {
+    const auto left = std::chrono::duration<double>(elapsed) * ((1 - share) / share);
+    line +=
+        ", " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(left)) + " left";
+  }
+  const char* pattern = !is_terminal_ ? "%s\n" : is_last ? "\r%s\033[K\n" : "\r%s\033[K";
+  std::fprintf(stderr, pattern, line.c_str());
+  std::fflush(stderr);
+}
+
+void say(std::string_view line) {
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+}
+
+std::string format_count(std::uint64_t count) {
+  std::string digits = std::to_string(count);
+  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, " ");
+  return digits;
+}
+
+std::string format_duration(std::chrono::nanoseconds span) {
+  const double seconds = std::chrono::duration<double>(span).count();
+  if (seconds < 1e-3) return format("%.0f us", seconds * 1e6);
+  if (seconds < 1) return format("%.2f ms", seconds * 1e3);
+  if (seconds < 60) return format("%.1f s", seconds);
+  const auto whole = static_cast<std::uint64_t>(seconds);
+  if (whole < 3600) return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
+  return std::to_string(whole / 3600) + " h " + std::to_string(whole / 60 % 60) + " min";
+}
+
+}  // namespace koshel::cli

@@ -1,0 +1,61 @@
+#pragma once
+// How the console speaks: aligned tables and JSON on stdout, progress on stderr. Widths count
+// characters, not bytes, so names in any script line up.
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.hpp"
+
+namespace koshel::cli {
+
+class Table {
+ public:
+  enum class Align { Left, Right };
+  struct Column {
+    std::string title;
+    Align align = Align::Left;
+  };
+  explicit Table(std::vector<Column> columns);
+  void add(std::vector<std::string> cells);  // as many as there are columns
+  std::string to_string() const;
+  void print() const;  // on stdout
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// A bar that is redrawn on a terminal; elsewhere a line every few seconds. Draws on stderr.
+class ProgressBar {
+ public:
+  ProgressBar(std::string title, std::uint64_t total);
+  ~ProgressBar();
+  void update(std::uint64_t done, std::string_view note = {});
+  void finish();  // leaves the last state on a line of its own
+
+ private:
+  void draw(bool is_last);
+
+  std::string title_;
+  std::uint64_t total_;
+  std::uint64_t done_ = 0;
+  std::string note_;
+  bool is_terminal_;
+  bool is_finished_ = false;
+  Instant started_;
+  Instant drawn_;
+};
+
+// A line of news on stderr ("starting shard-1"), beside what a command prints as its result.
+void say(std::string_view line);
+
+std::string format_count(std::uint64_t count);  // "12 345 678"
+std::string format_duration(
+    std::chrono::nanoseconds span);  // "850 us", "1.24 ms", "3.1 s", "4 min 10 s"
+
+}  // namespace koshel::cli

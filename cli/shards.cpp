@@ -1,0 +1,96 @@
+// shard add / list: the databases that users live on, as the directory knows them.
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "cli/api_client.hpp"
+#include "cli/output.hpp"
+#include "cli/shards.hpp"
+
+namespace koshel::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct AddOptions {
+  std::string name, agent;
+  std::optional<int> weight;
+};
+
+struct ListOptions {};
+
+void print_shards(const json::array& shards) {
+  Table table({{"id", Table::Align::Right},
+               {"name"},
+               {"state"},
+               {"weight", Table::Align::Right},
+               {"users", Table::Align::Right},
+               {"reachable"},
+               {"prepared", Table::Align::Right},
+               {"agent"}});
+  for (const auto& shard : shards) {
+    table.add({text_of(shard, "id"), text_of(shard, "name"), text_of(shard, "state"),
+               text_of(shard, "weight"), text_of(shard, "users"),
+               text_of(shard, "reachable") == "true" ? "yes" : "no",
+               text_of(shard, "prepared_transactions"), text_of(shard, "agent")});
+  }
+  table.print();
+}
+
+Finished run_add(const Console& console, const AddOptions& options) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  json::object body{{"name", options.name}, {"agent", options.agent}};
+  if (options.weight) body["weight"] = *options.weight;
+  KOSHEL_TRY(
+      auto reply,
+      client.call({.method = "POST", .path = "/v1/admin/shards", .body = json::serialize(body)}));
+  if (console.is_json()) {
+    print_json(reply);
+  } else {
+    print_shards({reply.json});
+  }
+  return ExitCode::Done;
+}
+
+Finished run_list(const Console& console, const ListOptions&) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  KOSHEL_TRY(auto shards, read_shards(client));
+  if (console.is_json()) {
+    print_json(shards.reply);
+  } else {
+    print_shards(shards.items);
+  }
+  return ExitCode::Done;
+}
+
+}  // namespace
+
+Outcome<ShardList> read_shards(ApiClient& client) {
+  KOSHEL_TRY(auto reply, client.call({.path = "/v1/admin/shards"}));
+  const json::value* items = &reply.json;
+  if (const auto* object = reply.json.if_object()) {
+    for (const auto* member : {"shards", "items"}) {
+      if (const auto* found = object->if_contains(member)) items = found;
+    }
+  }
+  if (!items->is_array()) {
+    return Failure(ExitCode::Unavailable,
+                   client.server() + " did not answer with a list of shards");
+  }
+  json::array copy = items->get_array();
+  return ShardList{std::move(reply), std::move(copy)};
+}
+
+void register_shards(CLI::App& app, Console& console) {
+  CLI::App* group = add_group(app, "shard", "the databases that users live on");
+  auto add = std::make_shared<AddOptions>();
+  auto* command = add_command(*group, console, "add", "bring a shard into service", add, run_add);
+  command->add_option("NAME", add->name, "the shard's name, as in its agent's config")->required();
+  command->add_option("--agent", add->agent, "its agent's URL, as coordinators reach it")
+      ->required();
+  command->add_option("--weight", add->weight, "its share of users beside the others (100)");
+  add_command(*group, console, "list", "all shards: state, users, reachable",
+              std::make_shared<ListOptions>(), run_list);
+}
+
+}  // namespace koshel::cli

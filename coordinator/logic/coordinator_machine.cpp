@@ -1,0 +1,112 @@
+#include "coordinator/logic/coordinator_machine.hpp"
+
+#include "base/invariant.hpp"
+
+namespace koshel::coordinator {
+
+CoordinatorMachine::CoordinatorMachine(Incarnation incarnation, const BookLimits& book,
+                                       const RoundLimits& rounds)
+    : limits_(rounds),
+      book_(book),
+      local_(book_, incarnation),
+      cross_(book_, incarnation, rounds) {}
+
+Effects CoordinatorMachine::step(Event event, Instant now) {
+  Effects out;
+  std::visit([&](auto&& what) { handle(std::move(what), now, out); }, std::move(event));
+  dispatch(now, out);
+  return out;
+}
+
+void CoordinatorMachine::handle(Submit&& event, Instant, Effects& out) {
+  for (auto& [id, order, deadline] : event.orders) {
+    if (book_.submit(id, std::move(order), deadline)) continue;
+    ++counters_.orders_overloaded;
+    out.emplace_back(Finish{id, Failed{FailCode::Overloaded}});
+  }
+}
+
+void CoordinatorMachine::handle(LocalReplied&& event, Instant now, Effects& out) {
+  local_.on(event, now, out);
+}
+void CoordinatorMachine::handle(ReserveReplied&& event, Instant now, Effects& out) {
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(PrepareReplied&& event, Instant now, Effects& out) {
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(SettleReplied&& event, Instant now, Effects& out) {
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(AskReplied&& event, Instant now, Effects& out) {
+  if (local_.has(event.round)) {
+    local_.on(event, now, out);
+  } else {
+    cross_.on(event, now, out);
+  }
+}
+void CoordinatorMachine::handle(FindReplied&& event, Instant now, Effects& out) {
+  local_.on(event, now, out);
+}
+void CoordinatorMachine::handle(Decided&& event, Instant now, Effects& out) {
+  if (!event.decision) is_directory_up_ = false;  // until its health says otherwise
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(UsersCreated&& event, Instant now, Effects& out) {
+  if (!event.outcome) is_directory_up_ = false;
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(RoutesRead&& event, Instant now, Effects& out) {
+  ++counters_.redirects;
+  book_.reroute(event, now, out);
+}
+void CoordinatorMachine::handle(NamesRead&& event, Instant now, Effects& out) {
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(DirectoryHealth&& event, Instant, Effects&) {
+  is_directory_up_ = event.is_up;
+}
+void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
+  book_.tick(now, out);
+  local_.tick(now, out);
+  cross_.tick(now, out);
+}
+
+// A lane takes what is queued the moment it may have another round in flight. No timer gathers.
+void CoordinatorMachine::dispatch(Instant now, Effects& out) {
+  for (const auto& lane : local_.take_ended()) --in_flight_[lane];
+  for (const auto& lane : cross_.take_ended()) --in_flight_[lane];
+  for (const auto& lane : book_.lanes_waiting()) {
+    if (lane.kind != LaneKind::Local && !is_directory_up_) {
+      refuse_without_directory(lane, now, out);
+      continue;
+    }
+    const auto max =
+        lane.kind == LaneKind::Local ? limits_.local_in_flight : limits_.cross_in_flight;
+    while (in_flight_[lane] < max && start_round(lane, out)) ++in_flight_[lane];
+  }
+}
+
+bool CoordinatorMachine::start_round(const LaneId& lane, Effects& out) {
+  const auto sequence = last_sequence_.next();
+  const bool is_local = lane.kind == LaneKind::Local;
+  const bool has_started = is_local ? local_.start(lane, sequence, limits_.local_orders_max, out)
+                                    : cross_.start(lane, sequence, limits_.cross_orders_max, out);
+  if (!has_started) return false;
+  last_sequence_ = sequence;
+  ++(is_local ? counters_.rounds_local : counters_.rounds_cross);
+  return true;
+}
+
+// What nobody could decide upon is not even prepared.
+void CoordinatorMachine::refuse_without_directory(const LaneId& lane, Instant now, Effects& out) {
+  const auto sequence = last_sequence_.next();
+  last_sequence_ = sequence;
+  for (const auto id : book_.take(lane, sequence, INT32_MAX)) {
+    const auto accounts = accounts_of(book_.find(id, sequence)->order);
+    book_.set_back(id, Setback::DirectoryFault, now, out);
+    book_.release(sequence, accounts);
+  }
+}
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,59 @@
+#pragma once
+// The whole of a coordinator's judgement about orders: gathers what waits into rounds the moment a lane
+// is free, and drives local rounds and rounds of several parts to their answers. Every accepted order is
+// answered exactly once. Keeps no balances and no routes; another coordinator knows as much.
+
+#include "coordinator/logic/cross_rounds.hpp"
+#include "coordinator/logic/local_rounds.hpp"
+
+namespace koshel::coordinator {
+
+struct CoordinatorCounters {  // for metrics; monotonic
+  std::int64_t rounds_local = 0;
+  std::int64_t rounds_cross = 0;
+  std::int64_t orders_overloaded = 0;
+  std::int64_t redirects = 0;
+};
+
+class CoordinatorMachine {
+ public:
+  CoordinatorMachine(Incarnation incarnation, const BookLimits& book, const RoundLimits& rounds);
+
+  Effects step(Event event, Instant now);
+
+  std::size_t orders() const { return book_.size(); }
+  std::size_t rounds_local() const { return local_.size(); }
+  std::size_t rounds_cross() const { return cross_.size(); }
+  const CoordinatorCounters& counters() const { return counters_; }
+  bool is_directory_up() const { return is_directory_up_; }
+
+ private:
+  void handle(Submit&& event, Instant now, Effects& out);
+  void handle(LocalReplied&& event, Instant now, Effects& out);
+  void handle(ReserveReplied&& event, Instant now, Effects& out);
+  void handle(PrepareReplied&& event, Instant now, Effects& out);
+  void handle(SettleReplied&& event, Instant now, Effects& out);
+  void handle(AskReplied&& event, Instant now, Effects& out);
+  void handle(FindReplied&& event, Instant now, Effects& out);
+  void handle(Decided&& event, Instant now, Effects& out);
+  void handle(UsersCreated&& event, Instant now, Effects& out);
+  void handle(RoutesRead&& event, Instant now, Effects& out);
+  void handle(NamesRead&& event, Instant now, Effects& out);
+  void handle(DirectoryHealth&& event, Instant now, Effects& out);
+  void handle(Tick&& event, Instant now, Effects& out);
+
+  void dispatch(Instant now, Effects& out);
+  bool start_round(const LaneId& lane, Effects& out);
+  void refuse_without_directory(const LaneId& lane, Instant now, Effects& out);
+
+  RoundLimits limits_;
+  OrderBook book_;
+  LocalRounds local_;
+  CrossRounds cross_;
+  Sequence last_sequence_;
+  std::map<LaneId, int> in_flight_;
+  CoordinatorCounters counters_;
+  bool is_directory_up_ = true;
+};
+
+}  // namespace koshel::coordinator

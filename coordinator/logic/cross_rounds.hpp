@@ -1,0 +1,98 @@
+#pragma once
+// A coordinator's rounds of several parts: transfers between two shards, and new users (one shard and
+// the directory). Two-phase commit; the decision log's row is the decision.
+//
+//   state      event                               next
+//   Reserving  the last ReserveReplied             Preparing the survivors, or done without any
+//   Preparing  the last PrepareReplied, all good   Deciding
+//   Preparing  the last PrepareReplied, not all    Aborting: nobody was asked to decide, none can
+//   Deciding   Commit                              Settling
+//   Deciding   Abort; Unavailable; NameTaken       Aborting
+//   Deciding   InDoubt                             Deciding: asked again, with abort
+//   Deciding   Fenced                              Asking a participant's applied_rounds
+//   Asking     applied / not applied               Settling / Aborting
+//   Settling   all settled, or settle_wait over    done; agents finish what is left
+//   Aborting   settle(abort) sent                  done: every order goes back
+//
+// All participants are told of all orders of a round, in one order, so a place means the same to each.
+
+#include <unordered_map>
+
+#include "coordinator/logic/local_rounds.hpp"
+
+namespace koshel::coordinator {
+
+class CrossRounds {
+ public:
+  CrossRounds(OrderBook& book, Incarnation incarnation, const RoundLimits& limits)
+      : book_(book), incarnation_(incarnation), limits_(limits) {}
+
+  bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
+  void on(const ReserveReplied& event, Instant now, Effects& out);
+  void on(const PrepareReplied& event, Instant now, Effects& out);
+  void on(const Decided& event, Instant now, Effects& out);
+  void on(const UsersCreated& event, Instant now, Effects& out);
+  void on(const NamesRead& event, Instant now, Effects& out);
+  void on(const AskReplied& event, Instant now, Effects& out);
+  void on(const SettleReplied& event, Instant now, Effects& out);
+  void tick(Instant now, Effects& out);
+
+  bool has(Sequence round) const { return rounds_.contains(round); }
+  std::size_t size() const { return rounds_.size(); }
+  std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
+
+ private:
+  enum class State : std::int8_t {
+    Reserving,
+    Preparing,
+    Deciding,
+    Asking,
+    ReadingNames,
+    Settling,
+  };
+  struct Participant {
+    ShardId shard;
+    std::optional<Result<messages::ReserveReply>> reserved;
+    std::optional<Result<messages::PrepareReply>> prepared;
+    bool is_settled = false;
+    bool is_settling = false;
+  };
+  struct Round {
+    LaneId lane;
+    State state = State::Reserving;
+    std::vector<OrderId> orders;
+    std::vector<std::int32_t> survivors;  // places in `orders`
+    std::vector<CreateUsers::User> users; // of an Opening round: one per survivor
+    std::vector<AccountId> accounts;      // still taken by this round
+    std::vector<Participant> participants;
+    bool is_in_doubt = false;             // the log was asked and its answer lost
+    Instant decided_at;
+    Instant answer_by;                    // then clients are told Settling
+    Instant again_at = Instant::max();  // when a question to the log or a shard is repeated
+    bool is_answered = false;           // clients were told Settling
+  };
+
+  Participant* participant(Round& round, ShardId shard);
+  void judge_votes(Sequence id, Round& round, Instant now, Effects& out);
+  bool judge_order(Sequence id, Round& round, std::size_t place, Instant now, Effects& out);
+  void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
+  void keep_survivors(Sequence id, Round& round);
+  void decide(Sequence id, Round& round, Effects& out);
+  void ask_log(Sequence id, Round& round, Effects& out);
+  void commit(Sequence id, Round& round, Instant now, Effects& out);
+  void send_settles(Sequence id, Round& round, bool is_commit, Effects& out);
+  void abort(Sequence id, Setback setback, Instant now, Effects& out);
+  void answer_committed(Sequence id, Round& round, bool is_settled, Effects& out);
+  std::vector<ShardId> shards(const Round& round) const;
+  RoundId round_id(Sequence id) const { return {incarnation_, id}; }
+  void repeat(Sequence id, Round& round, Effects& out);
+  void end(Sequence id);
+
+  OrderBook& book_;
+  Incarnation incarnation_;
+  RoundLimits limits_;
+  std::unordered_map<Sequence, Round> rounds_;
+  std::vector<LaneId> ended_;
+};
+
+}  // namespace koshel::coordinator

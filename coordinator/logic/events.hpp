@@ -1,0 +1,130 @@
+#pragma once
+// What goes into the coordinator's machine and what comes out, as plain structs. Replies are Results:
+// Unavailable means that the call was never made, InDoubt that its reply was lost.
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/result.hpp"
+#include "coordinator/logic/orders.hpp"
+
+namespace koshel::coordinator {
+
+// ---- events
+
+struct Submit {
+  struct Item {
+    OrderId id = 0;
+    Order order;
+    Instant deadline;
+  };
+  std::vector<Item> orders;  // of one request: they are dispatched together
+};
+struct LocalReplied {
+  Sequence round;
+  Result<messages::LocalReply> reply;
+};
+struct ReserveReplied {
+  Sequence round;
+  ShardId shard;
+  Result<messages::ReserveReply> reply;
+};
+struct PrepareReplied {
+  Sequence round;
+  ShardId shard;
+  Result<messages::PrepareReply> reply;
+};
+struct SettleReplied {
+  Sequence round;
+  ShardId shard;
+  Result<messages::SettleDone> reply;
+};
+struct AskReplied {
+  Sequence round;
+  Result<messages::AskRoundDone> reply;
+};
+struct FindReplied {
+  OrderId order = 0;
+  Sequence round;
+  Result<messages::FindTransferDone> reply;
+};
+enum class Decision : std::int8_t { Commit, Abort, Fenced };
+struct Decided {
+  Sequence round;
+  Result<Decision> decision;  // Unavailable: nothing was asked; InDoubt: ask again
+};
+enum class CreateUsersOutcome : std::int8_t { Created, NameTaken, Decided };
+struct UsersCreated {
+  Sequence round;
+  Result<CreateUsersOutcome> outcome;
+};
+struct RoutesRead {
+  std::vector<AccountId> asked;
+  Result<std::map<AccountId, ShardId>> routes;
+};
+struct NamesRead {
+  Sequence round;
+  Result<std::vector<std::string>> existing;  // which of the round's names are taken
+};
+struct DirectoryHealth {
+  bool is_up = true;
+};
+struct Tick {};
+
+using Event = std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied,
+                           AskReplied, FindReplied, Decided, UsersCreated, RoutesRead, NamesRead,
+                           DirectoryHealth, Tick>;
+
+// ---- effects
+
+template <class Message>
+struct Send {
+  ShardId shard;
+  Sequence round;
+  Message message;
+};
+struct FindOrder {
+  OrderId order = 0;
+  Sequence round;
+  ShardId shard;
+  messages::FindTransfer find;
+};
+struct Decide {
+  Sequence round;
+  Decision wish = Decision::Commit;  // Commit or Abort
+  std::vector<ShardId> participants;
+};
+struct CreateUsers {
+  Sequence round;
+  std::vector<ShardId> participants;
+  struct User {
+    std::string name;
+    AccountId account;
+    CurrencyId currency;
+    ShardId shard;
+  };
+  std::vector<User> users;
+};
+struct ReadRoutes {
+  std::vector<AccountId> accounts;
+};
+struct ReadNames {
+  Sequence round;
+  std::vector<std::string> names;
+};
+struct Finish {
+  OrderId order = 0;
+  Outcome outcome;
+};
+struct Alarm {
+  std::string text;
+};
+
+using Effect = std::variant<Send<messages::LocalRound>, Send<messages::Reserve>,
+                            Send<messages::Prepare>, Send<messages::Settle>,
+                            Send<messages::Release>, Send<messages::AskRound>, FindOrder, Decide,
+                            CreateUsers, ReadRoutes, ReadNames, Finish, Alarm>;
+using Effects = std::vector<Effect>;
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,74 @@
+#pragma once
+// A coordinator's rounds on one shard: gathered from a lane, sent, and each order answered by what the
+// agent says of it. A reply that was lost is asked for: asking writes, so the answer is final.
+//
+//   state    event                            next
+//   Sent     LocalReplied with answers        done
+//   Sent     LocalReplied RoundFailed         done: every order goes back
+//   Sent     LocalReplied, lost or unknown    Asking
+//   Asking   AskReplied: not applied          done: every order goes back
+//   Asking   AskReplied: applied              Finding: what each order brought
+//   Asking   AskReplied failed                Asking again after a pause
+//   Finding  FindReplied for the last order   done
+
+#include <unordered_map>
+
+#include "coordinator/logic/order_book.hpp"
+
+namespace koshel::coordinator {
+
+struct RoundLimits {
+  int local_in_flight = 2;
+  int cross_in_flight = 2;
+  int local_orders_max = 2'000;
+  int cross_orders_max = 1'000;
+  Duration settle_wait = std::chrono::milliseconds(1'000);
+};
+
+class LocalRounds {
+ public:
+  LocalRounds(OrderBook& book, Incarnation incarnation)
+      : book_(book), incarnation_(incarnation) {}
+
+  // False: the lane has nothing that can go now.
+  bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
+  void on(const LocalReplied& event, Instant now, Effects& out);
+  void on(const AskReplied& event, Instant now, Effects& out);
+  void on(const FindReplied& event, Instant now, Effects& out);
+  void tick(Instant now, Effects& out);
+
+  bool has(Sequence round) const { return rounds_.contains(round); }
+  std::size_t size() const { return rounds_.size(); }
+  // Lanes of rounds that ended since the last call.
+  std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
+
+ private:
+  enum class State : std::int8_t { Sent, Asking, Finding };
+  struct Round {
+    LaneId lane;
+    State state = State::Sent;
+    std::vector<OrderId> orders;
+    std::vector<AccountId> accounts;
+    std::size_t finding = 0;   // look-ups under way
+    bool has_unfound = false;  // a look-up failed: the round is asked for once more
+    Instant ask_at = Instant::max();
+  };
+
+  void answer(OrderId id, Sequence round, messages::LocalAnswer&& answer, Instant now, Effects& out);
+  void fail(Sequence id, const messages::RoundFailed& failed, Instant now, Effects& out);
+  void set_all_back(Sequence id, Setback setback, Instant now, Effects& out);
+  void ask(Sequence id, Round& round, Effects& out);
+  static void ask_later(Round& round, Instant now);
+  void find_orders(Sequence id, Round& round, Instant now, Effects& out);
+  void end(Sequence id);
+
+  OrderBook& book_;
+  Incarnation incarnation_;
+  std::unordered_map<Sequence, Round> rounds_;
+  std::vector<LaneId> ended_;
+};
+
+// What a round's failure means for its orders.
+Setback setback_of(messages::RoundFault fault);
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,300 @@
+#include "coordinator/logic/order_book.hpp"
+
+#include <algorithm>
+
+#include "base/invariant.hpp"
+
+namespace koshel::coordinator {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Duration kBusyPauseMax = milliseconds(20);
+constexpr Duration kFaultPause = milliseconds(50);
+constexpr Duration kMovingPause = milliseconds(10);
+
+Duration busy_pause(int times) {
+  return std::min<Duration>(milliseconds(1) * (1 << std::min(times - 1, 5)), kBusyPauseMax);
+}
+
+const Transfer* transfer_of(const Order& order) {
+  if (const auto* transfer = std::get_if<TransferOrder>(&order)) return &transfer->transfer;
+  if (const auto* refusal = std::get_if<RefusalOrder>(&order)) return &refusal->remember.transfer;
+  return nullptr;
+}
+
+// `account` lives on `shard` now; @world goes where the other side is.
+void send_to(Order& order, AccountId account, ShardId shard) {
+  if (auto* transfer = std::get_if<TransferOrder>(&order)) {
+    const auto& sides = transfer->transfer;
+    if (sides.from == account || sides.from.is_world()) transfer->from_shard = shard;
+    if (sides.to == account || sides.to.is_world()) transfer->to_shard = shard;
+  } else if (auto* limits = std::get_if<LimitOrder>(&order)) {
+    limits->shard = shard;
+  } else if (auto* refusal = std::get_if<RefusalOrder>(&order)) {
+    refusal->shard = shard;
+  }
+}
+
+bool is_keyed(const Order& order) {
+  const auto* transfer = transfer_of(order);
+  return transfer != nullptr && transfer->is_keyed;
+}
+
+}  // namespace
+
+LaneId lane_of(const Order& order) {
+  struct Visitor {
+    LaneId operator()(const TransferOrder& o) const {
+      if (o.from_shard == o.to_shard) return {LaneKind::Local, o.from_shard, ShardId()};
+      return {LaneKind::Cross, std::min(o.from_shard, o.to_shard),
+              std::max(o.from_shard, o.to_shard)};
+    }
+    LaneId operator()(const LimitOrder& o) const { return {LaneKind::Local, o.shard, ShardId()}; }
+    LaneId operator()(const RefusalOrder& o) const { return {LaneKind::Local, o.shard, ShardId()}; }
+    LaneId operator()(const OpenOrder& o) const { return {LaneKind::Opening, o.shard, ShardId()}; }
+  };
+  return std::visit(Visitor{}, order);
+}
+
+std::vector<AccountId> accounts_of(const Order& order) {
+  struct Visitor {
+    std::vector<AccountId> operator()(const TransferOrder& o) const {
+      if (o.transfer.from.is_world()) return {o.transfer.to};
+      if (o.transfer.to.is_world()) return {o.transfer.from};
+      return {o.transfer.from, o.transfer.to};
+    }
+    std::vector<AccountId> operator()(const LimitOrder& o) const { return {o.change.account}; }
+    std::vector<AccountId> operator()(const RefusalOrder& o) const {
+      return {o.remember.transfer.from};
+    }
+    std::vector<AccountId> operator()(const OpenOrder& o) const { return {o.open.account}; }
+  };
+  return std::visit(Visitor{}, order);
+}
+
+bool OrderBook::submit(OrderId id, Order order, Instant deadline) {
+  if (entries_.size() >= limits_.orders_max) return false;
+  auto& entry = entries_[id];
+  entry.order = std::move(order);
+  entry.deadline = deadline;
+  deadlines_.emplace(deadline, id);
+  enqueue(id, entry);
+  return true;
+}
+
+void OrderBook::enqueue(OrderId id, Entry& entry) {
+  entry.stage = Stage::Waiting;
+  entry.round = Sequence();
+  entry.lane = lane_of(entry.order);
+  lanes_[entry.lane].push_back(id);
+}
+
+// An order waits on the first of its accounts that a round has; a key is used once in a round.
+bool OrderBook::park_if_in_flight(OrderId id, Entry& entry, Sequence round) {
+  for (const auto account : accounts_of(entry.order)) {
+    const auto found = in_flight_.find(account);
+    if (found == in_flight_.end() || found->second.round == round) continue;
+    found->second.parked.push_back(id);
+    entry.is_parked = true;
+    return true;
+  }
+  return false;
+}
+
+std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int orders_max) {
+  std::vector<OrderId> taken;
+  boost::unordered_flat_map<TransferId, bool, std::hash<TransferId>> keys;
+  std::vector<OrderId> second_uses;
+  auto& queue = lanes_[lane];
+  while (!queue.empty() && static_cast<int>(taken.size()) < orders_max) {
+    const auto id = queue.front();
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) {  // answered while it waited
+      queue.pop_front();
+      continue;
+    }
+    auto& entry = found->second;
+    if (!taken.empty() && entry.round_max <= static_cast<int>(taken.size())) break;
+    queue.pop_front();
+    if (park_if_in_flight(id, entry, round)) continue;
+    if (is_keyed(entry.order) && !keys.try_emplace(transfer_of(entry.order)->id, true).second) {
+      second_uses.push_back(id);
+      continue;
+    }
+    for (const auto account : accounts_of(entry.order)) in_flight_.try_emplace(account, round);
+    entry.round = round;
+    entry.stage = Stage::Reserving;
+    orders_max = std::min(orders_max, entry.round_max);
+    taken.push_back(id);
+  }
+  for (const auto id : second_uses) {
+    const auto account = accounts_of(entries_.at(id).order).front();
+    in_flight_.at(account).parked.push_back(id);
+    entries_.at(id).is_parked = true;
+  }
+  return taken;
+}
+
+OrderBook::Entry* OrderBook::find(OrderId id, Sequence round) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || found->second.round != round) return nullptr;
+  return &found->second;
+}
+
+void OrderBook::release(Sequence round, const std::vector<AccountId>& accounts) {
+  std::vector<OrderId> woken;
+  for (const auto account : accounts) {
+    const auto found = in_flight_.find(account);
+    if (found == in_flight_.end() || found->second.round != round) continue;
+    woken.insert(woken.end(), found->second.parked.begin(), found->second.parked.end());
+    in_flight_.erase(found);
+  }
+  std::ranges::sort(woken, std::greater<>());  // the oldest ends up first in its lane
+  for (const auto id : woken) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) continue;
+    found->second.is_parked = false;
+    lanes_[found->second.lane].push_front(id);
+  }
+}
+
+void OrderBook::finish(OrderId id, Outcome outcome, Effects& out) {
+  const auto erased = entries_.erase(id);
+  INVARIANT(erased == 1);
+  out.emplace_back(Finish{id, std::move(outcome)});
+}
+
+void OrderBook::set_back(OrderId id, Setback setback, Instant now, Effects& out) {
+  auto& entry = entries_.at(id);
+  entry.setback = setback;
+  entry.stage = Stage::Waiting;
+  entry.round = Sequence();
+  Duration pause{};
+  switch (setback) {
+    case Setback::Busy:
+    case Setback::BusyInDoubt:
+    case Setback::ShardOverloaded:
+      pause = busy_pause(++entry.times_busy);
+      break;
+    case Setback::Retry:
+    case Setback::Stale:
+      break;
+    case Setback::Moving:
+      pause = kMovingPause;
+      break;
+    case Setback::ShardFault:
+    case Setback::DirectoryFault:
+      pause = kFaultPause * (1 << entry.faults);
+      ++entry.faults;
+      break;
+  }
+  if (++entry.retries > limits_.retries_max || entry.faults > limits_.faults_max) {
+    finish(id, outcome_of(setback, entry.order), out);
+  } else if (pause == Duration{}) {
+    lanes_[entry.lane].push_front(id);
+  } else {
+    delayed_.emplace(now + pause, id);
+  }
+}
+
+void OrderBook::replace(OrderId id, Order order) {
+  auto& entry = entries_.at(id);
+  entry.order = std::move(order);
+  enqueue(id, entry);
+}
+
+void OrderBook::await_route(OrderId id, AccountId account, Effects& out) {
+  auto& entry = entries_.at(id);
+  entry.stage = Stage::Waiting;
+  entry.round = Sequence();
+  const bool is_first = !awaiting_route_.contains(account);
+  awaiting_route_.emplace(account, id);
+  if (is_first) out.emplace_back(ReadRoutes{{account}});
+}
+
+void OrderBook::reroute(const RoutesRead& read, Instant now, Effects& out) {
+  for (const auto account : read.asked) {
+    const auto [begin, end] = awaiting_route_.equal_range(account);
+    std::vector<OrderId> waiting;
+    for (auto at = begin; at != end; ++at) waiting.push_back(at->second);
+    awaiting_route_.erase(begin, end);
+    for (const auto id : waiting) {
+      const auto found = entries_.find(id);
+      if (found == entries_.end()) continue;
+      auto& entry = found->second;
+      if (!read.routes) {
+        set_back(id, Setback::DirectoryFault, now, out);
+        continue;
+      }
+      const auto route = read.routes.value().find(account);
+      if (route == read.routes.value().end()) {
+        finish(id, Failed{FailCode::Internal}, out);  // users are never deleted
+        continue;
+      }
+      send_to(entry.order, account, route->second);
+      entry.lane = lane_of(entry.order);
+      set_back(id, Setback::Moving, now, out);
+    }
+  }
+}
+
+void OrderBook::tick(Instant now, Effects& out) {
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    const auto id = delayed_.begin()->second;
+    delayed_.erase(delayed_.begin());
+    const auto found = entries_.find(id);
+    if (found != entries_.end()) lanes_[found->second.lane].push_back(id);
+  }
+  while (!deadlines_.empty() && deadlines_.top().first <= now) {
+    const auto id = deadlines_.top().second;
+    deadlines_.pop();
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || found->second.stage == Stage::Decided) continue;
+    finish(id, outcome_at_deadline(found->second), out);
+  }
+}
+
+Outcome OrderBook::outcome_at_deadline(const Entry& entry) const {
+  if (entry.stage == Stage::Sent) return Failed{FailCode::OutcomeUnknown};
+  if (entry.setback) return outcome_of(*entry.setback, entry.order);
+  if (entry.stage == Stage::Reserving) return Failed{FailCode::ShardUnavailable};
+  return Failed{entry.is_parked ? FailCode::Contention : FailCode::Overloaded};
+}
+
+Outcome OrderBook::outcome_of(Setback setback, const Order& order) {
+  switch (setback) {
+    case Setback::BusyInDoubt:
+      // The round in doubt may be another attempt with the same key.
+      if (is_keyed(order)) return KeyInProgress{};
+      return Failed{FailCode::Contention};
+    case Setback::Busy:
+    case Setback::Retry:
+    case Setback::Stale:
+    case Setback::Moving:
+      return Failed{FailCode::Contention};
+    case Setback::ShardFault:
+      return Failed{FailCode::ShardUnavailable};
+    case Setback::ShardOverloaded:
+      return Failed{FailCode::Overloaded};
+    case Setback::DirectoryFault:
+      return Failed{FailCode::DirectoryUnavailable};
+  }
+  std::abort();
+}
+
+std::vector<LaneId> OrderBook::lanes_waiting() const {
+  std::vector<LaneId> waiting;
+  for (const auto& [lane, queue] : lanes_) {
+    if (!queue.empty()) waiting.push_back(lane);
+  }
+  return waiting;
+}
+
+std::size_t OrderBook::parked() const {
+  std::size_t count = 0;
+  for (const auto& [account, in_flight] : in_flight_) count += in_flight.parked.size();
+  return count;
+}
+
+}  // namespace koshel::coordinator

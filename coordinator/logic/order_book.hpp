@@ -1,0 +1,111 @@
+#pragma once
+// Every order that has no answer yet: where it waits, how often it came back, when it must end. Orders
+// wait in lanes; one whose account is in a round of this coordinator is parked on that account and comes
+// back when the round lets go, so agents are not asked for what is known to be held. Bounded.
+//
+//   stage      means                                              at its deadline
+//   Waiting    in a lane, parked, delayed, or its route is read   Contention, Overloaded, ...
+//   Reserving  in a round that has prepared nothing               as Waiting
+//   Sent       in a round that may have committed                 OutcomeUnknown
+//   Decided    decided to commit                                  the round answers Settling
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <deque>
+#include <map>
+#include <queue>
+#include <unordered_map>
+
+#include "coordinator/logic/events.hpp"
+
+namespace koshel::coordinator {
+
+// Why an order goes back to where it came from.
+enum class Setback : std::int8_t {
+  Busy,            // an account is held by a round of another coordinator
+  BusyInDoubt,     // ... by a round in doubt
+  Retry,           // the round's other orders stood in the way, or it was split
+  Stale,           // a head was not as the agent believed
+  Moving,          // the route is new, or about to be
+  ShardFault,      // a shard cannot be reached or serve
+  ShardOverloaded,
+  DirectoryFault,
+};
+
+enum class Stage : std::int8_t { Waiting, Reserving, Sent, Decided };
+
+struct BookLimits {
+  std::size_t orders_max = 65'536;
+  int retries_max = 100;
+  int faults_max = 3;  // tries against a shard or directory that does not answer
+};
+
+class OrderBook {
+ public:
+  explicit OrderBook(const BookLimits& limits) : limits_(limits) {}
+
+  struct Entry {
+    Order order;
+    Instant deadline;
+    LaneId lane;
+    Stage stage = Stage::Waiting;
+    Sequence round;  // 0: in none
+    int times_busy = 0;
+    int retries = 0;
+    int faults = 0;
+    int round_max = INT32_MAX;  // smaller after a round with this order was rejected
+    std::optional<Setback> setback;
+    bool is_parked = false;
+  };
+
+  // False: the book is full.
+  bool submit(OrderId id, Order order, Instant deadline);
+
+  // Up to `orders_max` orders of the lane for `round`, whose accounts become its own.
+  std::vector<OrderId> take(const LaneId& lane, Sequence round, int orders_max);
+  // The order if it is still in that round, else null (it has been answered meanwhile).
+  Entry* find(OrderId id, Sequence round);
+  void set_stage(OrderId id, Stage stage) { entries_.at(id).stage = stage; }
+
+  // The round lets go of accounts: who was parked on them is back in its lane, at its head.
+  void release(Sequence round, const std::vector<AccountId>& accounts);
+
+  void finish(OrderId id, Outcome outcome, Effects& out);
+  // Back to its lane, now or after a pause that grows; finished when its retries are used up.
+  void set_back(OrderId id, Setback setback, Instant now, Effects& out);
+  // The order becomes another one (a refusal to be remembered) and waits again.
+  void replace(OrderId id, Order order);
+  // Waits for its route; comes back with reroute().
+  void await_route(OrderId id, AccountId account, Effects& out);
+  void reroute(const RoutesRead& read, Instant now, Effects& out);
+
+  // Delays that are over, deadlines that have passed.
+  void tick(Instant now, Effects& out);
+
+  std::vector<LaneId> lanes_waiting() const;
+  std::size_t size() const { return entries_.size(); }
+  std::size_t parked() const;
+
+ private:
+  struct InFlight {
+    Sequence round;
+    std::vector<OrderId> parked;
+  };
+  void enqueue(OrderId id, Entry& entry);
+  bool park_if_in_flight(OrderId id, Entry& entry, Sequence round);
+  Outcome outcome_at_deadline(const Entry& entry) const;
+  static Outcome outcome_of(Setback setback, const Order& order);
+
+  BookLimits limits_;
+  std::unordered_map<OrderId, Entry> entries_;
+  std::map<LaneId, std::deque<OrderId>> lanes_;
+  boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
+  std::multimap<Instant, OrderId> delayed_;
+  std::multimap<AccountId, OrderId> awaiting_route_;
+  using Deadline = std::pair<Instant, OrderId>;
+  std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
+};
+
+// The accounts, other than @world, that a round holds for the order.
+std::vector<AccountId> accounts_of(const Order& order);
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,91 @@
+#pragma once
+// What a coordinator is asked to do (orders) and what can become of it (outcomes), as plain structs. An
+// order names accounts and shards; names of users were resolved before.
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "base/messages/rounds.hpp"
+
+namespace koshel::coordinator {
+
+using OrderId = std::uint64_t;
+
+struct TransferOrder {
+  Transfer transfer;
+  ShardId from_shard;  // of @world: the other side's
+  ShardId to_shard;
+};
+struct LimitOrder {
+  messages::LimitChange change;
+  ShardId shard;
+};
+// What a keyed cross-shard transfer becomes when a rule refused it: its answer is to be remembered.
+struct RefusalOrder {
+  messages::RememberRefusal remember;
+  ShardId shard;  // the payer's
+};
+struct OpenOrder {
+  messages::OpenAccount open;
+  std::string name;
+  ShardId shard;
+};
+using Order = std::variant<TransferOrder, LimitOrder, RefusalOrder, OpenOrder>;
+
+// ---- outcomes
+
+struct Committed {
+  LegState from;
+  LegState to;
+  Timestamp at;
+};
+struct Settling {  // decided to commit; some shard has not said yet that it did
+  LegState from;
+  LegState to;
+  Timestamp at;
+};
+struct Changed {
+  Head head;
+};
+struct Opened {
+  LegState state;
+};
+struct Refused {
+  Refusal refusal;
+};
+struct Replayed {
+  StoredTransfer stored;
+};
+struct KeyReused {};
+struct KeyInProgress {};
+struct NameTaken {};
+enum class FailCode : std::int8_t {
+  // nothing was committed by this attempt
+  ShardUnavailable,
+  DirectoryUnavailable,
+  Overloaded,
+  Contention,
+  // it may have been
+  OutcomeUnknown,
+  // nothing was committed, and no other try would go better
+  Internal,
+};
+struct Failed {
+  FailCode code = FailCode::Internal;
+};
+using Outcome = std::variant<Committed, Settling, Changed, Opened, Refused, Replayed, KeyReused,
+                             KeyInProgress, NameTaken, Failed>;
+
+// ---- lanes: where orders wait for a round
+
+enum class LaneKind : std::int8_t { Local, Cross, Opening };
+struct LaneId {
+  LaneKind kind = LaneKind::Local;
+  ShardId first;
+  ShardId second;  // of a Cross lane, above `first`; else 0
+  auto operator<=>(const LaneId&) const = default;
+};
+LaneId lane_of(const Order& order);
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,72 @@
+#pragma once
+// Users, shards and incarnations in the directory database. Batched: each call is one statement (or one
+// transaction) however many names it carries. Keeps nothing in memory but a block of fresh user ids.
+
+#include <boost/asio/awaitable.hpp>
+#include <string>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "base/result.hpp"
+#include "directory/logic/route_cache.hpp"
+#include "platform/postgres.hpp"
+
+namespace koshel::directory {
+
+enum class ShardState { Active, Draining };
+std::string_view to_string(ShardState state);
+
+struct Shard {
+  ShardId id;
+  std::string name;
+  std::string agent;  // URL
+  int weight = 100;
+  ShardState state = ShardState::Active;
+};
+
+struct ShardUsers {
+  ShardId shard;
+  std::int64_t users = 0;
+};
+
+enum class AddShardOutcome {
+  Added,
+  AlreadyExists,  // a shard of that name is in service with another agent or weight
+  Unknown,        // `koshel init` has not registered a shard of that name
+};
+
+// What a round that creates users wants of the directory.
+struct NewUser {
+  std::string name;
+  Route route;
+};
+
+class DirectoryStore {
+ public:
+  explicit DirectoryStore(platform::PgPool& pool);
+
+  // Error (Internal) with a sentence unless the database is a directory of this cluster at our schema.
+  boost::asio::awaitable<Result<void>> check(std::string cluster);
+  boost::asio::awaitable<Result<Incarnation>> next_incarnation();
+
+  // Those that exist, in no particular order.
+  boost::asio::awaitable<Result<std::vector<NamedRoute>>> routes_by_name(
+      std::vector<std::string> names);
+  boost::asio::awaitable<Result<std::vector<NamedRoute>>> routes_by_account(
+      std::vector<AccountId> accounts);
+  // A page of users in the order of their ids, those above `after`.
+  boost::asio::awaitable<Result<std::vector<NamedRoute>>> users_after(AccountId after, int limit);
+
+  // `count` ids nobody had before or will have again.
+  boost::asio::awaitable<Result<std::vector<AccountId>>> new_user_ids(int count);
+
+  boost::asio::awaitable<Result<std::vector<Shard>>> shards();  // those in service, by id
+  boost::asio::awaitable<Result<std::vector<ShardUsers>>> users_per_shard();
+  boost::asio::awaitable<Result<AddShardOutcome>> add_shard(Shard shard);  // by name; id is ignored
+
+ private:
+  platform::PgPool& pool_;
+  std::vector<AccountId> fresh_ids_;
+};
+
+}  // namespace koshel::directory

@@ -1,0 +1,101 @@
+#pragma once
+// The configuration file: one YAML schema for the console, the coordinator and the agent, each of
+// which reads the sections it needs. config/production.yml documents every key; the defaults stand here.
+// An unknown key or a bad value is an Error whose context gives file, line, key and what would be right.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "base/result.hpp"
+
+namespace koshel::platform {
+
+using std::chrono::milliseconds;
+
+struct DatabaseConfig {
+  std::string host = "127.0.0.1";  // libpq's own: a list of hosts or a socket directory work too
+  std::string port = "5432";
+  std::string database;
+  std::string user = "koshel";
+  std::string password;            // better left to PGPASSFILE
+  std::string options;             // more libpq keywords: "sslmode=require target_session_attrs=primary"
+  int connections = 4;             // the pool's size
+  int waiting_max = 4096;          // calls that may wait for a connection; more are refused
+  milliseconds connect_timeout{5'000};
+  milliseconds statement_timeout{30'000};
+  milliseconds lock_timeout{5'000};
+
+  std::string dsn() const;           // for libpq; quoted as libpq wants it
+  std::string describe() const;      // for people and logs: no password
+};
+
+struct ListenConfig {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;
+};
+
+struct HttpConfig {
+  int connections_max = 1024;
+  std::size_t body_bytes_max = 16u << 20;
+  std::size_t header_bytes_max = 16u << 10;
+  milliseconds idle_timeout{75'000};
+  milliseconds request_timeout{30'000};  // to read one request: slow senders are cut off
+};
+
+struct LaneConfig {
+  int local_rounds_in_flight = 2;       // per shard
+  int cross_rounds_in_flight = 2;       // per pair of shards
+  int local_round_transfers_max = 2'000;
+  int cross_round_transfers_max = 1'000;
+};
+
+struct CoordinatorConfig {
+  ListenConfig listen{"127.0.0.1", 7400};
+  HttpConfig http;
+  LaneConfig lanes;
+  int orders_queued_max = 65'536;
+  int routes_cached_max = 1'000'000;
+  int rounds_retries_max = 100;           // times one transfer may go back to the queue
+  milliseconds deadline{5'000};           // of a call without Koshel-Deadline-Ms
+  milliseconds deadline_max{60'000};
+  milliseconds settle_wait{1'000};        // then 202: settling
+  milliseconds agent_timeout{10'000};     // one call to an agent
+  int agent_connections_max = 16;         // per agent
+  milliseconds directory_refresh{2'000};  // how old the list of shards may be
+  milliseconds shutdown_grace{10'000};
+};
+
+struct AgentConfig {
+  ListenConfig listen{"127.0.0.1", 7501};
+  HttpConfig http;
+  int rounds_in_flight_max = 256;
+  int heads_cached_max = 1'000'000;
+  int worlds_max = 16;                    // @world accounts per currency, at most 64
+  int stale_retries_max = 3;
+  int busy_patience = 5;                  // times busy, after which an account is kept for an order
+  milliseconds keep_for_patient{250};
+  milliseconds reservation{5'000};
+  milliseconds scan_interval{1'000};
+  milliseconds in_doubt_age{5'000};
+  int prepared_headroom = 4;              // slots of max_prepared_transactions left alone
+  milliseconds shutdown_grace{10'000};
+};
+
+struct Config {
+  std::string file;
+  std::string cluster = "koshel";
+  std::string shard_name;                 // shard.name
+  std::string currency = "EUR";           // of users created without one
+  std::string log_level = "info";
+  bool has_directory = false;
+  bool has_shard = false;
+  DatabaseConfig directory;
+  DatabaseConfig shard;
+  CoordinatorConfig coordinator;
+  AgentConfig agent;
+};
+
+Result<Config> load_config(const std::string& file);
+
+}  // namespace koshel::platform

@@ -1,0 +1,68 @@
+#pragma once
+// PostgreSQL for a daemon with one event-loop thread: a bounded pool of threads, each the owner of one
+// blocking libpqxx connection. Work is a function of the connection; its result comes back on the loop.
+// Library exceptions end here: they become an Error that says whether anything can have happened.
+// A broken connection is thrown away, never silently revived; the next work opens a new one.
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <memory>
+#include <pqxx/pqxx>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "base/result.hpp"
+#include "platform/config.hpp"
+
+namespace koshel::platform {
+
+// Runs `work` and turns what libpqxx throws into an Error:
+//   connection broken before or while it ran  InDoubt (the caller knows if it had begun to write)
+//   SQLSTATE 40001, 40P01, 55P03, 57014, 55000  Retryable
+//   SQLSTATE 53xxx, 57P0x                       Unavailable (57P01 while running: InDoubt)
+//   any other SQLSTATE                          Internal, with `sqlstate` set
+template <class Work>
+auto guarded(Work&& work) -> Result<std::invoke_result_t<Work>>;
+Error error_of_current_exception();
+
+// Opens a connection with the session settings every Koshel session has (jit off, READ COMMITTED,
+// time-outs of the config, UTF8, application_name). Unavailable when it cannot be had.
+Result<std::unique_ptr<pqxx::connection>> connect(const DatabaseConfig& config,
+                                                  const std::string& application_name);
+
+class PgPool {
+ public:
+  // `on_connect` runs on each new connection before any work (may throw).
+  PgPool(boost::asio::any_io_executor loop, DatabaseConfig config, std::string application_name,
+         std::function<void(pqxx::connection&)> on_connect = {});
+  ~PgPool();  // waits for running work; work that still waits gets Unavailable
+
+  // Runs `work` on a pool thread; `done` on the loop, exactly once. Refused at once with Overloaded
+  // (through `done`) when `waiting_max` works wait. Connecting failed: Unavailable, work did not run.
+  template <class Work, class Done>
+  void post(Work work, Done done);
+
+  // The same for coroutines.
+  template <class Work>
+  auto run(Work work)
+      -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>>;
+
+  // Every connection is closed after its current work and opened anew with this name: an agent's new
+  // epoch must not run on sessions of the old one.
+  void reconnect_as(std::string application_name);
+
+  int waiting() const;
+
+ private:
+  struct State;
+  using Job = std::function<void(Result<pqxx::connection*>)>;
+  void enqueue(Job job);
+  void on_loop(std::function<void()> call);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace koshel::platform
+
+#include "platform/postgres_inline.hpp"

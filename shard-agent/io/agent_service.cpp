@@ -1,0 +1,347 @@
+#include "shard-agent/io/agent_service.hpp"
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "platform/log.hpp"
+
+namespace koshel::agent {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto kTickInterval = std::chrono::milliseconds(20);
+
+// A control session must never be mistaken for one that appends.
+platform::DatabaseConfig control_config(platform::DatabaseConfig config) {
+  config.connections = 1;
+  return config;
+}
+
+// A lost reply, a refused connection and a refused statement mean different things to the machine.
+DbOutcome outcome_of(const Error& error) {
+  if (error.sqlstate == "KO001" || error.sqlstate == "23505") return DbOutcome::Stale;
+  if (error.sqlstate == "KO002") return DbOutcome::OldEpoch;
+  if (error.sqlstate == "KO003") return DbOutcome::WasHere;
+  switch (error.fault) {
+    case Fault::InDoubt:
+      return DbOutcome::Lost;
+    case Fault::Unavailable:
+      return error.sqlstate.empty() ? DbOutcome::Disconnected : DbOutcome::Unavailable;
+    case Fault::Retryable:
+    case Fault::Overloaded:
+      return DbOutcome::Unavailable;
+    case Fault::Internal:
+      return DbOutcome::Rejected;
+  }
+  std::abort();
+}
+
+template <class T>
+DbOutcome outcome_of(const Result<T>& result) {
+  return result ? DbOutcome::Done : outcome_of(result.error());
+}
+
+template <class T>
+std::string detail_of(const Result<T>& result) {
+  return result ? "" : result.error().context;
+}
+
+bool is_disconnect(DbOutcome outcome) {
+  return outcome == DbOutcome::Lost || outcome == DbOutcome::Disconnected;
+}
+
+}  // namespace
+
+AgentLimits limits_of(const platform::AgentConfig& config, const ServerLimits& server) {
+  AgentLimits limits;
+  limits.heads_cached_max = static_cast<std::size_t>(config.heads_cached_max);
+  limits.rounds_in_flight_max = config.rounds_in_flight_max;
+  limits.prepared_max =
+      std::max(1, server.prepared_transactions_max - config.prepared_headroom);
+  limits.worlds_max = config.worlds_max;
+  limits.stale_retries_max = config.stale_retries_max;
+  limits.busy_patience = config.busy_patience;
+  limits.keep_for_patient = config.keep_for_patient;
+  limits.reservation = config.reservation;
+  limits.scan_interval = config.scan_interval;
+  limits.in_doubt_age = config.in_doubt_age;
+  return limits;
+}
+
+AgentService::AgentService(asio::io_context& loop, Setup setup)
+    : loop_(loop),
+      setup_(std::move(setup)),
+      shard_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0))),
+      control_(loop.get_executor(), control_config(setup_.config.shard), "koshel-agent-control"),
+      directory_(loop.get_executor(), setup_.config.directory, "koshel-agent-decisions"),
+      log_(directory_),
+      machine_(setup_.identity.shard, limits_of(setup_.config.agent, setup_.server)) {}
+
+Now AgentService::now() const {
+  return {std::chrono::steady_clock::now(),
+          std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now())};
+}
+
+asio::awaitable<void> AgentService::run() {
+  asio::steady_timer timer(loop_);
+  for (;;) {
+    step(Tick{});
+    timer.expires_after(kTickInterval);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+void AgentService::step(Event event) {
+  for (auto& effect : machine_.step(std::move(event), now())) {
+    std::visit([this](auto&& what) { execute(std::move(what)); }, std::move(effect));
+  }
+}
+
+template <class Reply, class Message>
+asio::awaitable<Reply> AgentService::ask_machine(Message message) {
+  auto initiate = [this, message = std::move(message)](auto handler) mutable {
+    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+    const auto request = ++last_request_;
+    waiting_.emplace(request, [this, shared](AnswerMessage answer) {
+      // Posted, since the answer may come while the question is still being asked.
+      asio::post(loop_, [shared, reply = std::get<Reply>(std::move(answer))]() mutable {
+        (*shared)(std::move(reply));
+      });
+    });
+    step(Asked<Message>{request, std::move(message)});
+  };
+  auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void(Reply)>(
+      std::move(initiate), asio::use_awaitable);
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<messages::LocalReply> AgentService::ask(messages::LocalRound round) {
+  return ask_machine<messages::LocalReply>(std::move(round));
+}
+asio::awaitable<messages::ReserveReply> AgentService::ask(messages::Reserve reserve) {
+  return ask_machine<messages::ReserveReply>(std::move(reserve));
+}
+asio::awaitable<messages::PrepareReply> AgentService::ask(messages::Prepare prepare) {
+  return ask_machine<messages::PrepareReply>(std::move(prepare));
+}
+asio::awaitable<messages::SettleDone> AgentService::ask(messages::Settle settle) {
+  return ask_machine<messages::SettleDone>(settle);
+}
+void AgentService::release(messages::Release release) {
+  step(Asked<messages::Release>{0, release});
+}
+
+// ---- effects
+
+void AgentService::execute(ReadState&& effect) {
+  const auto round = effect.round;
+  const auto attempt = effect.attempt;
+  shard_.post([effect = std::move(effect)](
+                  pqxx::connection& connection) { return read_state(connection, effect); },
+              [this, round, attempt](Result<ShardState> read) {
+                StateRead event{round, attempt, outcome_of(read), {}, {}};
+                if (read) {
+                  event.heads = std::move(read.value().heads);
+                  event.stored = std::move(read.value().stored);
+                }
+                step(std::move(event));
+              });
+}
+
+void AgentService::execute(Append&& effect) {
+  const auto round = effect.batch.round;
+  shard_.post([batch = std::move(effect.batch)](
+                  pqxx::connection& connection) { append(connection, batch); },
+              [this, round](Result<void> done) {
+                step(AppendDone{round, outcome_of(done), detail_of(done)});
+              });
+}
+
+void AgentService::execute(PrepareRound&& effect) {
+  const auto round = effect.batch.round;
+  shard_.post(
+      [effect = std::move(effect), identity = setup_.identity](pqxx::connection& connection) {
+        prepare(connection, identity, effect);
+      },
+      [this, round](Result<void> done) {
+        step(PrepareDone{round, outcome_of(done), detail_of(done)});
+      });
+}
+
+void AgentService::execute(SettlePrepared&& effect) {
+  const auto round = effect.round;
+  shard_.post([effect, identity = setup_.identity](
+                  pqxx::connection& connection) { return settle(connection, identity, effect); },
+              [this, round](Result<messages::SettleOutcome> done) {
+                if (!done) {
+                  spdlog::warn("round {}:{} could not be settled now: {}",
+                               round.incarnation.value(), round.sequence.value(),
+                               done.error().context);
+                }
+                step(SettlePreparedDone{round,
+                                        done ? done.value() : messages::SettleOutcome::Later,
+                                        !done && is_disconnect(outcome_of(done.error()))});
+              });
+}
+
+void AgentService::execute(AskLocal&& effect) {
+  const auto round = effect.round;
+  shard_.post(
+      [round](pqxx::connection& connection) { return agent::ask_round(connection, round); },
+      [this, round](Result<bool> asked) {
+        step(LocalAsked{round, asked ? std::optional(asked.value()) : std::nullopt});
+      });
+}
+
+void AgentService::execute(AskDecision&& effect) {
+  asio::co_spawn(loop_, read_decision(effect.round), asio::detached);
+}
+
+asio::awaitable<void> AgentService::read_decision(RoundId round) {
+  // What stands is what counts; if nothing stood, an abort stands from now on.
+  auto pending = log_.decide(round, directory::Decision::Abort, {});
+  const auto decision = co_await std::move(pending);
+  if (!decision) {
+    spdlog::warn("round {}:{} stays in doubt, the decision log cannot be asked: {}",
+                 round.incarnation.value(), round.sequence.value(), decision.error().context);
+    step(DecisionRead{round, std::nullopt});
+    co_return;
+  }
+  const bool is_commit = decision.value() == directory::Decision::Commit;
+  spdlog::info("round {}:{} was in doubt; the log says {}", round.incarnation.value(),
+               round.sequence.value(), directory::to_string(decision.value()));
+  step(DecisionRead{round, is_commit});
+}
+
+void AgentService::execute(ScanPrepared&& effect) {
+  shard_.post([identity = setup_.identity](pqxx::connection& connection) {
+                return prepared_rounds(connection, identity);
+              },
+              [this, scan = effect.scan](Result<std::vector<messages::PreparedRound>> read) {
+                PreparedScanned event{scan, std::nullopt};
+                if (read) {
+                  event.prepared.emplace();
+                  oldest_prepared_seconds_ = 0;
+                  prepared_now_ = read.value().size();
+                  for (const auto& round : read.value()) {
+                    event.prepared->push_back({Gid::parse(round.gid)->round, round.age_seconds});
+                    oldest_prepared_seconds_ =
+                        std::max(oldest_prepared_seconds_, round.age_seconds);
+                  }
+                }
+                step(std::move(event));
+              });
+}
+
+void AgentService::execute(ForgetHolds&& effect) {
+  shard_.post([rounds = std::move(effect.rounds), identity = setup_.identity](
+                  pqxx::connection& connection) { forget_holds(connection, identity, rounds); },
+              [](Result<void> done) {
+                // The rows are harmless and go at the next start at the latest.
+                if (!done) spdlog::debug("holds rows stay for now: {}", done.error().context);
+              });
+}
+
+void AgentService::execute(TakeOver&&) {
+  control_.post(
+      [identity = setup_.identity](pqxx::connection& connection) {
+        return take_over(connection, identity);
+      },
+      [this](Result<TakeOverDone> done) {
+        if (!done) {
+          spdlog::warn("cannot take over the shard yet: {}", done.error().context);
+          step(TakenOver{std::nullopt, {}});
+          return;
+        }
+        auto& [epoch, in_doubt] = done.value();
+        spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
+                     setup_.identity.shard_name, epoch.value(), in_doubt.size());
+        shard_.reconnect_as(session_name(epoch));
+        step(TakenOver{epoch, std::move(in_doubt)});
+      });
+}
+
+void AgentService::execute(Answer&& effect) {
+  const auto waiting = waiting_.find(effect.request);
+  if (waiting == waiting_.end()) return;
+  auto answer = std::move(waiting->second);
+  waiting_.erase(waiting);
+  answer(std::move(effect.message));
+}
+
+void AgentService::execute(Alarm&& effect) { spdlog::critical("{}", effect.text); }
+
+void AgentService::execute(Stop&& effect) { setup_.on_stop(effect.reason); }
+
+// ---- reading
+
+asio::awaitable<Result<messages::AskRoundDone>> AgentService::ask_round(messages::AskRound ask) {
+  auto work = [round = ask.round](pqxx::connection& connection) {
+    return messages::AskRoundDone{agent::ask_round(connection, round)};
+  };
+  auto pending = shard_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(messages::ReadHeads read) {
+  const ReadState wanted{{}, 0, machine_.epoch(), read.accounts, {}};
+  auto work = [wanted](pqxx::connection& connection) { return read_state(connection, wanted); };
+  auto pending = shard_.run(std::move(work));
+  auto state = co_await std::move(pending);
+  if (!state) co_return state.error();
+  boost::unordered_flat_map<AccountId, Head, std::hash<AccountId>> heads;
+  for (const auto& [account, head] : state.value().heads) heads.emplace(account, head);
+  messages::HeadsRead done;
+  done.heads.reserve(read.accounts.size());
+  for (const auto account : read.accounts) {
+    const auto found = heads.find(account);
+    done.heads.push_back(found == heads.end() ? std::nullopt : std::optional(found->second));
+  }
+  co_return done;
+}
+
+asio::awaitable<Result<messages::FindTransferDone>> AgentService::find(
+    messages::FindTransfer find) {
+  // Before the database is read: a round that ends in between has its entries there.
+  bool may_come = false;
+  for (const auto& id : find.ids) may_come = may_come || machine_.may_bring(id, find.account);
+  auto work = [find, epoch = machine_.epoch()](pqxx::connection& connection) {
+    return find_transfer(connection, epoch, find);
+  };
+  auto pending = shard_.run(std::move(work));
+  auto done = co_await std::move(pending);
+  if (done) done.value().is_in_progress = may_come && !done.value().stored;
+  co_return done;
+}
+
+asio::awaitable<Result<messages::EntriesRead>> AgentService::read_entries(
+    messages::ReadEntries read) {
+  auto work = [read, epoch = machine_.epoch()](pqxx::connection& connection) {
+    return agent::read_entries(connection, epoch, read);
+  };
+  auto pending = shard_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<messages::AgentStatus>> AgentService::status() {
+  messages::AgentStatus status{setup_.identity.cluster, setup_.identity.shard_name,
+                               setup_.identity.shard,   machine_.epoch(),
+                               machine_.is_serving(),   KOSHEL_VERSION,
+                               {}};
+  auto work = [identity = setup_.identity](pqxx::connection& connection) {
+    return prepared_rounds(connection, identity);
+  };
+  auto pending = shard_.run(std::move(work));
+  auto prepared = co_await std::move(pending);
+  if (!prepared) co_return prepared.error();
+  status.prepared = std::move(prepared.value());
+  co_return status;
+}
+
+}  // namespace koshel::agent

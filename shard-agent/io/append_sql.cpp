@@ -1,0 +1,169 @@
+#include "shard-agent/io/append_sql.hpp"
+
+#include <charconv>
+
+namespace koshel::agent {
+namespace {
+
+void append_number(std::string& text, std::int64_t value) {
+  char digits[24];
+  const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value);
+  text.append(digits, end);
+}
+
+void append_quoted(std::string& text, std::string_view value) {
+  text += '"';
+  for (const char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  text += '"';
+}
+
+template <class Range, class Write>
+std::string array_with(const Range& range, Write write) {
+  std::string text = "{";
+  for (const auto& element : range) {
+    if (text.size() > 1) text += ',';
+    write(text, element);
+  }
+  text += '}';
+  return text;
+}
+
+// ",'{...}'": one array argument. Only numbers, uuids and letters go in, so nothing needs escaping.
+template <class Range, class Write>
+void append_argument(std::string& sql, const Range& range, Write write) {
+  sql += ",'{";
+  bool is_first = true;
+  for (const auto& element : range) {
+    if (!is_first) sql += ',';
+    is_first = false;
+    write(sql, element);
+  }
+  sql += "}'";
+}
+
+template <class Range, class Member>
+void append_numbers(std::string& sql, const Range& range, Member member) {
+  append_argument(sql, range, [member](std::string& text, const auto& element) {
+    append_number(text, member(element));
+  });
+}
+
+std::string refusal_json(const Entry& entry) {
+  const auto& refusal = *entry.refusal;
+  std::string text = "{\"code\":";
+  append_number(text, static_cast<std::int64_t>(refusal.code));
+  const auto member = [&text](std::string_view name, std::int64_t value) {
+    text.append(",\"").append(name).append("\":");
+    append_number(text, value);
+  };
+  member("account", refusal.account.value());
+  member("bound", refusal.bound.minor_units());
+  member("balance", refusal.balance.minor_units());
+  member("headroom", refusal.headroom.minor_units());
+  member("asked", entry.asked.minor_units());
+  text += '}';
+  return text;
+}
+
+// An argument of texts that are mostly absent: '{}' when all are, for unnest pads with nulls.
+template <class HasText, class Text>
+void append_texts(std::string& sql, pqxx::connection& connection,
+                  const std::vector<Entry>& entries, HasText has_text, Text text_of) {
+  bool has_any = false;
+  for (const auto& entry : entries) has_any = has_any || has_text(entry);
+  if (!has_any) {
+    sql += ",'{}'";
+    return;
+  }
+  const auto array = array_with(entries, [&](std::string& text, const Entry& entry) {
+    if (has_text(entry)) {
+      append_quoted(text, text_of(entry));
+    } else {
+      text += "NULL";
+    }
+  });
+  sql += ',';
+  sql += connection.quote(array);
+}
+
+}  // namespace
+
+std::string array_of(const std::vector<AccountId>& accounts) {
+  return array_with(accounts,
+                    [](std::string& text, AccountId id) { append_number(text, id.value()); });
+}
+
+std::string array_of(const std::vector<std::string>& texts) {
+  return array_with(texts, [](std::string& text, const auto& value) { append_quoted(text, value); });
+}
+
+std::string array_of(const std::vector<TransferId>& ids) {
+  return array_with(ids, [](std::string& text, const auto& id) { id.append_to(text); });
+}
+
+std::string append_statement(pqxx::connection& connection, const AppendBatch& batch) {
+  std::string sql = "select append_round(";
+  sql.reserve(512 + batch.entries.size() * 140 + batch.heads.size() * 40);
+  append_number(sql, batch.epoch.value());
+  sql += ',';
+  append_number(sql, batch.round.incarnation.value());
+  sql += ',';
+  append_number(sql, batch.round.sequence.value());
+  sql += ",'" + format_rfc3339(batch.at) + "'";
+
+  const auto& heads = batch.heads;
+  append_numbers(sql, heads, [](const CountedHead& h) { return h.account.value(); });
+  append_numbers(sql, heads, [](const CountedHead& h) { return h.version.value(); });
+  append_numbers(sql, heads, [](const CountedHead& h) { return h.balance.minor_units(); });
+  append_numbers(sql, batch.opened, [](const OpenedAccount& o) { return o.account.value(); });
+  append_numbers(sql, batch.opened, [](const OpenedAccount& o) { return o.currency.value(); });
+
+  const auto& entries = batch.entries;
+  append_numbers(sql, entries, [](const Entry& e) { return e.account.value(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.version.value(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.counterparty.value(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.amount.minor_units(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.balance.minor_units(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.min_balance.minor_units(); });
+  append_numbers(sql, entries, [](const Entry& e) { return e.max_balance.minor_units(); });
+  append_argument(sql, entries, [](std::string& text, const Entry& e) {
+    if (e.transfer) {
+      e.transfer->append_to(text);
+    } else {
+      text += "NULL";
+    }
+  });
+  append_numbers(sql, entries, [](const Entry& e) { return static_cast<std::int64_t>(e.kind); });
+  append_numbers(sql, entries, [](const Entry& e) { return static_cast<std::int64_t>(e.status); });
+  append_argument(sql, entries,
+                  [](std::string& text, const Entry& e) { text += e.is_anchor ? 't' : 'f'; });
+  append_texts(
+      sql, connection, entries, [](const Entry& e) { return !e.metadata.empty(); },
+      [](const Entry& e) -> const std::string& { return e.metadata; });
+  append_texts(
+      sql, connection, entries, [](const Entry& e) { return e.refusal.has_value(); }, refusal_json);
+  sql += ')';
+  return sql;
+}
+
+std::string prepare_statement(pqxx::connection& connection,
+                              const PrepareStatement& statement) {
+  const auto gid = connection.quote(statement.gid);
+  // The explicit begin matters: in one query string, what stands before the first begin would join the
+  // transaction that follows. The holds row need not wait for the disk: the prepare's flush carries it.
+  std::string sql = "begin; set local synchronous_commit = off; insert into holds values (" + gid +
+                    ", '" + array_of(statement.held) + "') on conflict do nothing; ";
+  if (!statement.forgotten_gids.empty()) {
+    sql += "delete from holds where gid = any(" +
+           connection.quote(array_of(statement.forgotten_gids)) + "); ";
+  }
+  sql += "commit; begin; ";
+  sql += append_statement(connection, statement.batch);
+  sql += "; prepare transaction " + gid;
+  return sql;
+}
+
+}  // namespace koshel::agent

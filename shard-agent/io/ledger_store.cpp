@@ -1,0 +1,277 @@
+#include "shard-agent/io/ledger_store.hpp"
+
+#include <chrono>
+#include <thread>
+
+#include "platform/migrations.hpp"
+#include "shard-agent/io/append_sql.hpp"
+#include "shard-agent/io/stored_rows.hpp"
+#include "sql/migrations.hpp"
+
+namespace koshel::agent {
+namespace {
+
+std::string gid_of(const Identity& identity, RoundId round) {
+  return Gid{identity.cluster, round, identity.shard}.to_string();
+}
+
+std::vector<std::string> gids_of(const Identity& identity, const std::vector<RoundId>& rounds) {
+  std::vector<std::string> gids;
+  for (const auto round : rounds) gids.push_back(gid_of(identity, round));
+  return gids;
+}
+
+constexpr auto kSettings = R"(
+  select current_setting('max_prepared_transactions')::int, current_setting('fsync'),
+         current_setting('synchronous_commit'), current_setting('full_page_writes'),
+         pg_is_in_recovery(),
+         has_table_privilege('entries', 'insert') and has_table_privilege('identity', 'update'))";
+
+}  // namespace
+
+Result<ServerLimits> check_server(pqxx::connection& connection) {
+  KOSHEL_TRY(platform::check_schema(connection, sql::shard_migrations()));
+  pqxx::nontransaction session(connection);
+  const auto row = session.exec(kSettings)[0];
+  const auto fail = [](std::string what) { return Error{Fault::Internal, std::move(what)}; };
+  if (row[0].as<int>() == 0) {
+    return fail(
+        "max_prepared_transactions is 0 on this server: set it to 64 or more in postgresql.conf "
+        "and restart PostgreSQL");
+  }
+  if (row[1].as<std::string>() != "on") {
+    return fail("fsync is off: a crash would lose money; set fsync = on");
+  }
+  const auto synchronous_commit = row[2].as<std::string>();
+  if (synchronous_commit == "off" || synchronous_commit == "local") {
+    return fail("synchronous_commit is " + synchronous_commit +
+                ": a crash would lose acknowledged transfers; set synchronous_commit = on");
+  }
+  if (row[3].as<std::string>() != "on") return fail("full_page_writes is off: set it to on");
+  if (row[4].as<bool>()) {
+    return fail(
+        "this server is a standby: point `host` at the primary, or give both and "
+        "target_session_attrs=primary in `options`");
+  }
+  if (!row[5].as<bool>()) {
+    return fail("this role may not write the ledger: use the role that ran `koshel init`");
+  }
+  return ServerLimits{row[0].as<int>()};
+}
+
+Result<Identity> read_identity(pqxx::connection& connection, const std::string& cluster,
+                               const std::string& shard_name) {
+  pqxx::nontransaction session(connection);
+  const auto rows = session.exec("select cluster, shard_name, shard_id from identity");
+  if (rows.empty()) {
+    return Error{Fault::Internal,
+                 "this database is no shard yet: run `koshel init --config FILE` with a config "
+                 "that names the directory and the shard"};
+  }
+  Identity identity{rows[0][0].as<std::string>(), rows[0][1].as<std::string>(),
+                    ShardId(rows[0][2].as<std::int32_t>())};
+  if (identity.cluster != cluster || identity.shard_name != shard_name) {
+    return Error{Fault::Internal, "this database belongs to shard " + identity.shard_name +
+                                      " of cluster " + identity.cluster + ", the config says " +
+                                      shard_name + " of " + cluster};
+  }
+  return identity;
+}
+
+std::string session_name(Epoch epoch) { return "koshel-agent/" + std::to_string(epoch.value()); }
+
+namespace {
+
+constexpr auto kTakeEpoch = "update identity set epoch = epoch + 1 returning epoch";
+constexpr auto kTerminateOlder = R"(
+  select count(pg_terminate_backend(pid)) from pg_stat_activity
+   where datname = current_database() and pid <> pg_backend_pid()
+     and application_name ~ '^koshel-agent/[0-9]+$'
+     and split_part(application_name, '/', 2)::bigint < $1)";
+// Once more a commit: with synchronous replication it returns only when what was seen is durable.
+constexpr auto kBarrier = "update identity set epoch = epoch where epoch = $1";
+constexpr auto kHeldAccounts = "select unnest(accounts) from holds where gid = $1";
+constexpr auto kForgetOthers = "delete from holds where gid <> all($1)";
+
+void end_older_sessions(pqxx::nontransaction& session, Epoch epoch) {
+  constexpr int kTries = 500;
+  for (int i = 0; i < kTries; ++i) {
+    if (session.exec_params(kTerminateOlder, epoch.value())[0][0].as<int>() == 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  throw std::runtime_error("sessions of an older agent do not end; will try again");
+}
+
+}  // namespace
+
+TakeOverDone take_over(pqxx::connection& connection, const Identity& identity) {
+  TakeOverDone done;
+  {
+    pqxx::nontransaction session(connection);
+    done.epoch = Epoch(session.exec(kTakeEpoch)[0][0].as<std::int64_t>());
+    session.exec("set application_name = " + session.quote(session_name(done.epoch)));
+    end_older_sessions(session, done.epoch);
+    session.exec_params(kBarrier, done.epoch.value());
+  }
+  std::vector<std::string> gids;
+  for (const auto& prepared : prepared_rounds(connection, identity)) gids.push_back(prepared.gid);
+  pqxx::nontransaction session(connection);
+  for (const auto& gid : gids) {
+    InDoubtRound round{Gid::parse(gid)->round, {}};
+    for (const auto& row : session.exec_params(kHeldAccounts, gid)) {
+      round.accounts.emplace_back(row[0].as<std::int64_t>());
+    }
+    done.in_doubt.push_back(std::move(round));
+  }
+  session.exec_params(kForgetOthers, array_of(gids));
+  return done;
+}
+
+namespace {
+
+constexpr auto kReadHeads =
+    "select account, currency, version, balance, min_balance, max_balance, status "
+    "from read_heads($1, $2)";
+constexpr auto kFindByKeys =
+    "select account, counterparty, amount, balance, version, kind, "
+    "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal "
+    "from entries where is_anchor and transfer = any($1)";
+
+}  // namespace
+
+ShardState read_state(pqxx::connection& connection, const ReadState& wanted) {
+  pqxx::nontransaction session(connection);
+  ShardState state;
+  if (!wanted.accounts.empty()) {
+    const auto rows =
+        session.exec_params(kReadHeads, wanted.epoch.value(), array_of(wanted.accounts));
+    state.heads.reserve(static_cast<std::size_t>(rows.size()));
+    for (const auto& row : rows) state.heads.push_back(head_of_row(row));
+  }
+  if (!wanted.keys.empty()) {
+    for (const auto& row : session.exec_params(kFindByKeys, array_of(wanted.keys))) {
+      state.stored.push_back(stored_of_row(row));
+    }
+  }
+  return state;
+}
+
+void append(pqxx::connection& connection, const AppendBatch& batch) {
+  pqxx::nontransaction session(connection);
+  session.exec(append_statement(connection, batch));
+}
+
+void prepare(pqxx::connection& connection, const Identity& identity, const PrepareRound& round) {
+  const auto gid = gid_of(identity, round.batch.round);
+  const auto forgotten = gids_of(identity, round.forgotten);
+  pqxx::nontransaction session(connection);
+  try {
+    session.exec(prepare_statement(connection, {gid, round.batch, round.held, forgotten}));
+  } catch (const pqxx::broken_connection&) {
+    throw;
+  } catch (const pqxx::failure&) {
+    // The string stopped inside one of its transactions: nothing is prepared, the session goes on.
+    session.exec("rollback");
+    throw;
+  }
+}
+
+messages::SettleOutcome settle(pqxx::connection& connection, const Identity& identity,
+                               const SettlePrepared& settle) {
+  const auto gid = gid_of(identity, settle.round);
+  pqxx::nontransaction session(connection);
+  try {
+    session.exec((settle.is_commit ? "commit prepared " : "rollback prepared ") +
+                 session.quote(gid));
+    return messages::SettleOutcome::Settled;
+  } catch (const pqxx::sql_error& error) {
+    if (error.sqlstate() == "55000") return messages::SettleOutcome::Later;  // just being settled
+    if (error.sqlstate() != "42704") throw;
+  }
+  // Not prepared. For a commit that is success only if the branch's own row proves it.
+  if (!settle.is_commit) return messages::SettleOutcome::Settled;
+  const auto rows = session.exec_params(
+      "select from applied_rounds where incarnation = $1 and sequence = $2 and not is_void",
+      settle.round.incarnation.value(), settle.round.sequence.value());
+  return rows.empty() ? messages::SettleOutcome::Lost : messages::SettleOutcome::Settled;
+}
+
+bool ask_round(pqxx::connection& connection, RoundId round) {
+  pqxx::nontransaction session(connection);
+  return session.exec_params("select ask_round($1, $2)", round.incarnation.value(),
+                             round.sequence.value())[0][0]
+      .as<bool>();
+}
+
+void forget_holds(pqxx::connection& connection, const Identity& identity,
+                  const std::vector<RoundId>& rounds) {
+  pqxx::nontransaction session(connection);
+  session.exec_params("delete from holds where gid = any($1)", array_of(gids_of(identity, rounds)));
+}
+
+std::vector<messages::PreparedRound> prepared_rounds(pqxx::connection& connection,
+                                                     const Identity& identity) {
+  pqxx::nontransaction session(connection);
+  const auto rows = session.exec(
+      "select gid, extract(epoch from clock_timestamp() - prepared)::float8 "
+      "from pg_prepared_xacts where database = current_database()");
+  std::vector<messages::PreparedRound> prepared;
+  for (const auto& row : rows) {
+    const auto gid = Gid::parse(row[0].c_str());
+    if (!gid || gid->cluster != identity.cluster || gid->shard != identity.shard) continue;
+    prepared.push_back({row[0].as<std::string>(), row[1].as<double>()});
+  }
+  return prepared;
+}
+
+namespace {
+
+// Checks the epoch and tells in the same statement whether the account is owned here.
+bool is_owned(pqxx::nontransaction& session, Epoch epoch, AccountId account) {
+  return session
+      .exec_params("select exists (select from accounts where id = $2) from check_epoch($1)",
+                   epoch.value(), account.value())[0][0]
+      .as<bool>();
+}
+
+std::string entries_query(bool is_newest_first) {
+  const std::string order = is_newest_first ? "desc" : "asc";
+  const std::string bound = is_newest_first ? "<=" : ">=";
+  return "select account, counterparty, amount, balance, version, kind, "
+         "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal, "
+         "min_balance, max_balance, status from entries where account = $1 and version " +
+         bound + " $2 order by version " + order + " limit $3";
+}
+
+}  // namespace
+
+messages::FindTransferDone find_transfer(pqxx::connection& connection, Epoch epoch,
+                                         const messages::FindTransfer& wanted) {
+  pqxx::nontransaction session(connection);
+  messages::FindTransferDone done;
+  done.is_owned = is_owned(session, epoch, wanted.account);
+  if (!done.is_owned) return done;
+  for (const auto& row : session.exec_params(kFindByKeys, array_of(wanted.ids))) {
+    auto stored = stored_of_row(row);
+    // Of several ids the first one asked for wins.
+    if (!done.stored || stored.transfer.id == wanted.ids.front()) done.stored = std::move(stored);
+  }
+  return done;
+}
+
+messages::EntriesRead read_entries(pqxx::connection& connection, Epoch epoch,
+                                   const messages::ReadEntries& wanted) {
+  pqxx::nontransaction session(connection);
+  messages::EntriesRead read;
+  read.is_owned = is_owned(session, epoch, wanted.account);
+  if (!read.is_owned) return read;
+  const auto from = wanted.from.value() == 0 && wanted.is_newest_first ? INT64_MAX
+                                                                       : wanted.from.value();
+  for (const auto& row : session.exec_params(entries_query(wanted.is_newest_first),
+                                             wanted.account.value(), from, wanted.limit)) {
+    read.entries.push_back(entry_of_row(row));
+  }
+  return read;
+}
+
+}  // namespace koshel::agent

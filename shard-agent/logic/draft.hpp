@@ -1,0 +1,87 @@
+#pragma once
+// A round's new entries while they are worked out: the accounts' heads as they will be, entry upon entry,
+// and at the end the batch that compare and append takes. Pure; the rules of money are the functions
+// beside it, so that a vote and an exact evaluation ask the same questions.
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <optional>
+#include <vector>
+
+#include "base/ledger.hpp"
+
+namespace koshel::agent {
+
+struct CountedHead {  // what the round relies on being the newest entry
+  AccountId account;
+  Version version;
+  Money balance;
+  bool operator==(const CountedHead&) const = default;
+};
+
+struct OpenedAccount {
+  AccountId account;
+  CurrencyId currency;
+  bool operator==(const OpenedAccount&) const = default;
+};
+
+struct AppendBatch {
+  RoundId round;
+  Epoch epoch;
+  Timestamp at;
+  std::vector<CountedHead> heads;
+  std::vector<OpenedAccount> opened;
+  std::vector<Entry> entries;  // by account and version: index pages are touched once
+};
+
+struct AccountHead {
+  AccountId account;
+  Head head;
+};
+
+// ---- the rules of money; nullopt: nothing stands in the way
+
+std::optional<Refusal> check_active(AccountId account, const Head& head);
+std::optional<Refusal> check_debit(AccountId account, const Head& head, Money amount);
+std::optional<Refusal> check_credit(AccountId account, const Head& head, Money amount);
+std::optional<Refusal> check_limits(AccountId account, Money balance, Money min, Money max);
+
+// The account that answers for the transfer's id: the payer, or for a deposit the payee.
+inline AccountId anchor_of(const Transfer& transfer) {
+  return transfer.from.is_world() ? transfer.to : transfer.from;
+}
+
+class Draft {
+ public:
+  // Tells the draft an account's committed head.
+  void know(AccountId account, const Head& head);
+  // The head as it stands after what was appended so far; null if the account is not known.
+  const Head* head(AccountId account) const;
+
+  // Each appends one entry and returns the account's new state. The rules were checked before.
+  LegState debit(AccountId account, const Transfer& transfer);
+  LegState credit(AccountId account, const Transfer& transfer);
+  void remember_refusal(const Transfer& transfer, const Refusal& refusal);
+  void set_limits(AccountId account, Money min, Money max);
+  void set_status(AccountId account, AccountStatus status);
+  // A new account, with what `opening` pays in (0: nothing) as part of its first entry.
+  LegState open(AccountId account, const Head& limits, const Transfer& opening);
+
+  bool is_empty() const { return entries_.empty(); }
+  // The batch and the heads as they will be. The draft is spent after that.
+  AppendBatch take_batch(RoundId round, Epoch epoch, Timestamp at);
+  std::vector<AccountHead> heads_after() const;
+
+ private:
+  struct Account {
+    Head head;
+    std::optional<CountedHead> counted_on;  // nullopt: opened by this draft
+    bool has_entries = false;
+  };
+  LegState append(Entry entry);
+  Entry next_entry(AccountId account, EntryKind kind) const;
+
+  boost::unordered_flat_map<AccountId, Account, std::hash<AccountId>> accounts_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace koshel::agent

@@ -1,0 +1,148 @@
+#pragma once
+// What goes into the agent's machine and what comes out of it, as plain structs. An event is a message
+// of a coordinator or the result of an effect; an effect is something the I/O is to do.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/messages/rounds.hpp"
+#include "shard-agent/logic/draft.hpp"
+
+namespace koshel::agent {
+
+struct Now {
+  Instant steady;
+  Timestamp calendar;
+};
+
+using RequestId = std::uint64_t;  // whom to answer
+
+// What became of a statement that writes.
+enum class DbOutcome : std::int8_t {
+  Done,
+  Stale,         // KO001, or 23505 on the chain: the heads are not what was believed
+  WasHere,       // KO003: the round was applied or voided before
+  OldEpoch,      // KO002: a newer agent serves this shard
+  Rejected,      // the database refuses the content; nothing happened
+  Unavailable,   // nothing happened; another try may go through (time-outs, no slots, no memory)
+  Disconnected,  // nothing happened; there is no connection
+  Lost,          // sent, and the reply lost
+};
+
+// ---- events
+
+template <class Message>
+struct Asked {
+  RequestId request = 0;
+  Message message;
+};
+
+struct StateRead {  // of effect ReadState
+  RoundId round;
+  int attempt = 0;
+  DbOutcome outcome = DbOutcome::Done;  // Done, Unavailable, Disconnected, OldEpoch, Rejected
+  std::vector<AccountHead> heads;       // of those accounts that are owned here
+  std::vector<StoredTransfer> stored;   // of those keys that were used before
+};
+struct AppendDone {
+  RoundId round;
+  DbOutcome outcome = DbOutcome::Done;
+  std::string detail;
+};
+struct PrepareDone {
+  RoundId round;
+  DbOutcome outcome = DbOutcome::Done;
+  std::string detail;
+};
+struct SettlePreparedDone {
+  RoundId round;
+  messages::SettleOutcome outcome = messages::SettleOutcome::Settled;
+  bool is_disconnected = false;
+};
+struct LocalAsked {  // of effect AskLocal
+  RoundId round;
+  std::optional<bool> is_applied;  // nullopt: could not be asked
+};
+struct DecisionRead {  // of effect AskDecision
+  RoundId round;
+  std::optional<bool> is_commit;  // nullopt: the log could not be asked
+};
+struct PreparedScanned {
+  std::int64_t scan = 0;
+  struct Found {
+    RoundId round;
+    double age_seconds = 0;
+  };
+  std::optional<std::vector<Found>> prepared;  // own gids only; nullopt: could not be read
+};
+struct InDoubtRound {
+  RoundId round;
+  std::vector<AccountId> accounts;
+};
+struct TakenOver {  // of effect TakeOver
+  std::optional<Epoch> epoch;  // nullopt: not yet possible, try again
+  std::vector<InDoubtRound> in_doubt;
+};
+struct Tick {};
+
+using Event =
+    std::variant<Asked<messages::LocalRound>, Asked<messages::Reserve>, Asked<messages::Prepare>,
+                 Asked<messages::Settle>, Asked<messages::Release>, StateRead, AppendDone,
+                 PrepareDone, SettlePreparedDone, LocalAsked, DecisionRead, PreparedScanned,
+                 TakenOver, Tick>;
+
+// ---- effects
+
+struct ReadState {
+  RoundId round;
+  int attempt = 0;
+  Epoch epoch;
+  std::vector<AccountId> accounts;
+  std::vector<TransferId> keys;
+};
+struct Append {
+  AppendBatch batch;
+};
+struct PrepareRound {
+  AppendBatch batch;
+  std::vector<AccountId> held;     // for the holds row
+  std::vector<RoundId> forgotten;  // settled rounds whose holds rows may go
+};
+struct SettlePrepared {
+  RoundId round;
+  bool is_commit = false;
+};
+struct AskLocal {
+  RoundId round;
+};
+struct AskDecision {
+  RoundId round;
+};
+struct ScanPrepared {
+  std::int64_t scan = 0;
+};
+struct ForgetHolds {  // as in PrepareRound, when no prepare comes along to carry it
+  std::vector<RoundId> rounds;
+};
+struct TakeOver {};
+struct Answer {
+  RequestId request = 0;
+  std::variant<messages::LocalReply, messages::ReserveReply, messages::PrepareReply,
+               messages::SettleDone>
+      message;
+};
+struct Alarm {  // for people; the machine goes on
+  std::string text;
+};
+struct Stop {  // another agent serves this shard now
+  std::string reason;
+};
+
+using Effect = std::variant<ReadState, Append, PrepareRound, SettlePrepared, AskLocal, AskDecision,
+                            ScanPrepared, ForgetHolds, TakeOver, Answer, Alarm, Stop>;
+using Effects = std::vector<Effect>;
+
+}  // namespace koshel::agent

@@ -1,0 +1,39 @@
+#include "shard-agent/logic/vote_evaluation.hpp"
+
+namespace koshel::agent {
+
+using messages::Leg;
+using messages::Side;
+using messages::Vote;
+
+Vote VoteEvaluation::vote(const Leg& leg) {
+  const auto& transfer = leg.transfer;
+  const bool is_payer = leg.side == Side::Payer;
+  const auto account = is_payer ? transfer.from : transfer.to;
+  const auto* head = heads_.head(account);
+  if (head == nullptr) return messages::Moved{account};
+  if (is_payer && transfer.is_keyed) {
+    if (const auto found = stored_.find(transfer.id); found != stored_.end()) {
+      if (!is_same_request(transfer, *found->second)) return messages::KeyReused{};
+      return messages::Replayed{*found->second};
+    }
+    if (!seen_.try_emplace(transfer.id, true).second) return messages::Busy{account, false};
+  }
+  if (const auto refusal = check_active(account, *head)) return messages::Refused{*refusal};
+
+  // Against the committed balance alone a no is final; against the round's other legs it is not.
+  const auto check = is_payer ? check_debit : check_credit;
+  if (const auto refusal = check(account, *head, transfer.amount)) {
+    return messages::Refused{*refusal};
+  }
+  auto& sums = sums_[account];
+  auto& sum = is_payer ? sums.debits : sums.credits;
+  const auto total = sum.plus(transfer.amount);
+  if (!total || check(account, *head, *total)) return messages::Retry{};
+  sum = *total;
+  return messages::Yes{};
+}
+
+Vote VoteEvaluation::vote(const messages::OpenAccount&) { return messages::Yes{}; }
+
+}  // namespace koshel::agent

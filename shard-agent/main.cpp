@@ -1,0 +1,92 @@
+// koshel-shard-agent: reads the config, checks the shard's database, serves until it is told to stop.
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <iostream>
+
+#include "platform/config.hpp"
+#include "platform/http.hpp"
+#include "platform/log.hpp"
+#include "platform/postgres.hpp"
+#include "platform/stop_signal.hpp"
+#include "shard-agent/io/agent_api.hpp"
+#include "shard-agent/io/agent_service.hpp"
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace koshel;
+
+constexpr int kBadConfig = 2;
+
+Result<agent::AgentService::Setup> prepare_setup(const std::string& file) {
+  KOSHEL_TRY(auto config, platform::load_config(file));
+  if (!config.has_shard || !config.has_directory) {
+    return Error{Fault::Internal, file + ": an agent needs the sections `shard:` and `directory:`"};
+  }
+  KOSHEL_TRY(auto connection, platform::connect(config.shard, "koshel-agent-start"));
+  KOSHEL_TRY(const auto server, agent::check_server(*connection));
+  KOSHEL_TRY(auto identity, agent::read_identity(*connection, config.cluster, config.shard_name));
+  return agent::AgentService::Setup{std::move(config), std::move(identity), server, {}};
+}
+
+int serve(agent::AgentService::Setup setup) {
+  asio::io_context loop(1);
+  int exit_code = 0;
+  setup.on_stop = [&](const std::string& reason) {
+    spdlog::error("stopping: {}", reason);
+    exit_code = 1;
+    loop.stop();
+  };
+  const auto config = setup.config;
+  agent::AgentService service(loop, std::move(setup));
+  agent::AgentApi api(service);
+  platform::HttpServer server(
+      loop, {config.agent.listen, config.agent.http,
+             [&api](platform::HttpRequest request) { return api.handle(std::move(request)); },
+             [](platform::ProtocolFault fault, const std::string&) {
+               return agent::agent_protocol_error(fault);
+             }});
+  if (const auto started = server.start(); !started) {
+    spdlog::error("{}", started.error().context);
+    return kBadConfig;
+  }
+  spdlog::info("listening on {}:{}", config.agent.listen.host, server.port());
+  asio::co_spawn(loop, service.run(), asio::detached);
+  const auto stop_when_told = [&]() -> asio::awaitable<void> {
+    co_await platform::wait_for_stop_signal();
+    spdlog::info("stopping: answering what is in work");
+    co_await server.stop(config.agent.shutdown_grace);
+    loop.stop();
+  };
+  asio::co_spawn(loop, stop_when_told(), asio::detached);
+  loop.run();
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "The agent beside a Koshel shard: its only writer. Runs rounds on the shard's database,\n"
+      "prepares and settles, and resolves in-doubt transactions by itself.");
+  std::string file;
+  app.add_option("--config", file, "YAML file, see config/production.yml")->required();
+  app.set_version_flag("--version", KOSHEL_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kBadConfig;
+  }
+  auto setup = prepare_setup(file);
+  if (!setup) {
+    std::cerr << "koshel-shard-agent: " << setup.error().context << '\n';
+    return kBadConfig;
+  }
+  platform::start_log("shard-agent " + setup.value().config.shard_name,
+                      setup.value().config.log_level);
+  return serve(std::move(setup.value()));
+}

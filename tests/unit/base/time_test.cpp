@@ -1,0 +1,36 @@
+#include "base/time.hpp"
+
+#include <gtest/gtest.h>
+
+namespace koshel {
+namespace {
+
+Timestamp at(std::int64_t microseconds) {
+  return Timestamp(std::chrono::microseconds(microseconds));
+}
+
+TEST(Timestamp, IsFormattedInUtcWithMicroseconds) {
+  using namespace std::chrono_literals;
+  constexpr auto kDay = std::chrono::sys_days(std::chrono::year(2026) / 11 / 23);
+  EXPECT_EQ(format_rfc3339(kDay + 8h + 12min + 20s + 123456us), "2026-11-23T08:12:20.123456Z");
+  EXPECT_EQ(format_rfc3339(kDay), "2026-11-23T00:00:00.000000Z");
+  EXPECT_EQ(format_rfc3339(kDay + 24h - 1us), "2026-11-23T23:59:59.999999Z");
+}
+
+TEST(Timestamp, KeepsTheZerosOfItsFraction) {
+  EXPECT_EQ(format_rfc3339(at(0)), "1970-01-01T00:00:00.000000Z");
+  EXPECT_EQ(format_rfc3339(at(1)), "1970-01-01T00:00:00.000001Z");
+  EXPECT_EQ(format_rfc3339(at(1'500'000)), "1970-01-01T00:00:01.500000Z");
+}
+
+TEST(Timestamp, KnowsLeapDays) {
+  constexpr std::chrono::sys_days kLeapDay(std::chrono::year(2028) / 2 / 29);
+  EXPECT_EQ(format_rfc3339(kLeapDay), "2028-02-29T00:00:00.000000Z");
+}
+
+TEST(Timestamp, BeforeTheEpochCountsForwardWithinItsSecond) {
+  EXPECT_EQ(format_rfc3339(at(-1)), "1969-12-31T23:59:59.999999Z");
+}
+
+}  // namespace
+}  // namespace koshel
