@@ -60,11 +60,18 @@ platform::HttpRequest to_request(const ApiCall& call) {
   platform::HttpRequest request;
   request.method = call.method;
   request.path = call.path;
-  request.query = call.query;
+  char separator = '?';
+  for (const auto& [name, value] : call.query) {
+    request.path += separator + name + "=" + platform::percent_encode(value);
+    separator = '&';
+  }
   request.body = call.body;
   request.headers.emplace_back("accept", "application/json");
   if (!call.body.empty()) request.headers.emplace_back("content-type", "application/json");
   if (!call.key.empty()) request.headers.emplace_back("idempotency-key", call.key);
+  if (call.deadline.count() > 0) {
+    request.headers.emplace_back("koshel-deadline-ms", std::to_string(call.deadline.count()));
+  }
   return request;
 }
 

@@ -23,6 +23,7 @@ struct ApiCall {
   std::string body{};
   std::string key{};  // Idempotency-Key, if not empty
   std::chrono::milliseconds timeout{30'000};
+  std::chrono::milliseconds deadline{0};  // the server's, for the whole call; 0: its own default
 };
 
 struct ApiReply {

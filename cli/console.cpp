@@ -7,7 +7,7 @@
 namespace koshel::cli {
 namespace {
 
-constexpr const char* kVersion = "koshel 0.1.0";
+constexpr const char* kVersion = "koshel " KOSHEL_VERSION;
 constexpr const char* kDefaultServer = "http://127.0.0.1:7400";
 
 ExitCode exit_code_of(Fault fault) {
@@ -43,8 +43,10 @@ void add_global_options(CLI::App& app, Console& console) {
       ->envname("KOSHEL_SERVER");
   app.add_option("--output", console.output, "table (default) or json")
       ->type_name("table|json")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
-          {"table", OutputFormat::Table}, {"json", OutputFormat::Json}}));
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
+                                      {"table", OutputFormat::Table}, {"json", OutputFormat::Json}})
+              .description(""));
   app.add_option("--config", console.configs, "a YAML configuration file")
       ->type_name("FILE")
       ->allow_extra_args(false);

@@ -1,6 +1,7 @@
 // doctor: looks at everything a healthy system needs, says of each finding how to mend it. Reads
 // only.
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <cmath>
@@ -45,6 +46,10 @@ class Examination {
   void fault(std::string subject, std::string what, std::string mend) {
     findings_.push_back({std::move(subject), std::move(what), std::move(mend)});
   }
+  bool has(const std::string& subject) const {
+    return std::any_of(findings_.begin(), findings_.end(),
+                       [&](const Finding& finding) { return finding.subject == subject; });
+  }
   const std::vector<Finding>& findings() const { return findings_; }
 
  private:
@@ -58,6 +63,10 @@ struct ServerFacts {
   double clock_ahead_s = 0;  // of ours
   int old_prepared = 0;
 };
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -162,10 +171,11 @@ enum class DatabaseRole { Directory, Shard };
 void examine_database(Examination& examination, const platform::DatabaseConfig& database,
                       DatabaseRole role) {
   const bool is_shard = role == DatabaseRole::Shard;
-  const std::string subject = (is_shard ? "shard " : "directory ") + database.describe();
+  const std::string subject = (is_shard ? "shard's " : "directory's ") + database.describe();
+  if (examination.has(subject)) return;  // several configs may name one directory
   const auto connection = platform::connect(database, "koshel-doctor");
   if (!connection) {
-    return examination.fault(subject, "cannot be reached: " + connection.error().context,
+    return examination.fault(subject, first_line(connection.error().context),
                              "start the server, or correct host, port, user in the config");
   }
   const auto facts = read_facts(*connection.value());

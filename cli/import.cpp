@@ -26,6 +26,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t kBlockLines = 65'536;  // read, sent and reported together
 constexpr int kChecksInFlight = 32;
 constexpr milliseconds kCallTimeout{60'000};
+constexpr milliseconds kBatchDeadline{30'000};
 constexpr milliseconds kPatience{60'000};  // without any progress, then the import stops
 constexpr milliseconds kPause{250};
 constexpr std::size_t kRejectionsShown = 100;
@@ -179,7 +180,10 @@ awaitable<void> Importer::create(std::vector<ImportLine> lines) {
   while (!waiting.empty() && !failure_) {
     auto part = std::move(waiting.back());
     waiting.pop_back();
-    ApiCall call{.method = "POST", .path = "/v1/users/batch", .body = batch_body(part)};
+    ApiCall call{.method = "POST",
+                 .path = "/v1/users/batch",
+                 .body = batch_body(part),
+                 .deadline = kBatchDeadline};
     auto reply = co_await attempt(std::move(call));
     if (!reply) {
       waiting.push_back(std::move(part));

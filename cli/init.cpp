@@ -28,7 +28,10 @@ constexpr const char* kReadIdentity = "select cluster, shard_id, shard_name from
 
 Failure failure_at(const platform::DatabaseConfig& database, const Error& error) {
   Failure failure = error;
-  failure.sentence = database.describe() + ": " + error.context;
+  const std::string subject = database.describe();
+  if (error.context.find(subject) == std::string::npos) {
+    failure.sentence = subject + ": " + error.context;
+  }
   return failure;
 }
 
@@ -57,7 +60,7 @@ Outcome<Connection> connect_or_create(const platform::DatabaseConfig& database,
     return failure_at(database, is_elsewhere ? connection.error() : created.error());
   }
   if (!created.value()) return failure_at(database, connection.error());
-  report("created database " + database.describe());
+  report("created " + database.describe());
   connection = platform::connect(database, kApplication);
   if (!connection) return failure_at(database, connection.error());
   return std::move(connection.value());
@@ -73,7 +76,7 @@ Outcome<Connection> migrate_database(const platform::DatabaseConfig& database,
   KOSHEL_TRY(auto connection, connect_or_create(database, report));
   const auto applied = platform::migrate(*connection, role.migrations);
   if (!applied) return failure_at(database, applied.error());
-  std::string line = std::string(role.name) + " " + database.describe() + ": ";
+  std::string line = std::string(role.name) + "'s " + database.describe() + ": ";
   if (applied.value() == 0) {
     line += "schema is up to date";
   } else {
@@ -120,25 +123,46 @@ struct Identity {
   bool operator==(const Identity&) const = default;
 };
 
+Identity identity_in(const pqxx::result& rows) {
+  return {rows[0][0].as<std::string>(), rows[0][1].as<int>(), rows[0][2].as<std::string>()};
+}
+
+Failure claimed_by(const Identity& there, const platform::Config& config) {
+  return {ExitCode::Usage, config.shard.describe() + " belongs to shard '" + there.shard_name +
+                               "' (id " + std::to_string(there.shard_id) + ") of cluster '" +
+                               there.cluster + "', not to shard '" + config.shard_name +
+                               "' of cluster '" + config.cluster + "' as " + config.file +
+                               " has it; name this shard's own database under `shard:`"};
+}
+
+// Before the directory hears of the shard: a wrong config must leave no trace there.
+Outcome<void> check_unclaimed(pqxx::connection& shard, const platform::Config& config) {
+  const auto found = platform::guarded([&]() -> std::optional<Identity> {
+    pqxx::nontransaction session(shard);
+    const auto rows = session.exec(kReadIdentity);
+    if (rows.empty()) return std::nullopt;
+    return identity_in(rows);
+  });
+  if (!found) return failure_at(config.shard, found.error());
+  const auto& there = found.value();
+  if (there && (there->cluster != config.cluster || there->shard_name != config.shard_name)) {
+    return claimed_by(*there, config);
+  }
+  return success();
+}
+
 Outcome<void> claim_shard(pqxx::connection& shard, const platform::Config& config, int id) {
   const Identity wanted{config.cluster, id, config.shard_name};
   const auto found = platform::guarded([&] {
     pqxx::work work(shard);
     work.exec_params(kInsertIdentity, wanted.cluster, wanted.shard_id, wanted.shard_name);
-    const auto row = work.exec_params(kReadIdentity)[0];
-    Identity identity{row[0].as<std::string>(), row[1].as<int>(), row[2].as<std::string>()};
+    const auto identity = identity_in(work.exec(kReadIdentity));
     work.commit();
     return identity;
   });
   if (!found) return failure_at(config.shard, found.error());
   if (found.value() == wanted) return success();
-  const Identity& there = found.value();
-  return Failure(ExitCode::Usage, config.shard.describe() + " belongs to shard '" +
-                                      there.shard_name + "' (id " + std::to_string(there.shard_id) +
-                                      ") of cluster '" + there.cluster + "', not to shard '" +
-                                      wanted.shard_name + "' (id " + std::to_string(id) +
-                                      ") of cluster '" + wanted.cluster +
-                                      "'; name its own database under `shard:` in " + config.file);
+  return claimed_by(found.value(), config);
 }
 
 struct InitOptions {};
@@ -177,13 +201,14 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
   KOSHEL_TRY(auto shard,
              migrate_database(config.shard, {"shard", sql::shard_migrations()}, report));
   if (!directory) {
-    report("shard " + config.shard.describe() +
+    report("shard's " + config.shard.describe() +
            ": not tied to a shard's name, for the config has no `directory:`");
     return success();
   }
+  KOSHEL_TRY(check_unclaimed(*shard, config));
   KOSHEL_TRY(auto id, shard_id_of(*directory, config));
   KOSHEL_TRY(claim_shard(*shard, config, id));
-  report("shard " + config.shard.describe() + ": is shard '" + config.shard_name +
+  report("shard's " + config.shard.describe() + ": is shard '" + config.shard_name +
          "' of cluster '" + config.cluster + "'");
   return success();
 }

@@ -8,6 +8,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <pqxx/pqxx>
 #include <string>
 #include <type_traits>
@@ -57,7 +58,7 @@ class PgPool {
 
  private:
   struct State;
-  using Job = std::function<void(Result<pqxx::connection*>)>;
+  using Job = std::function<std::optional<Error>(Result<pqxx::connection*>)>;  // what went wrong
   void enqueue(Job job);
   void on_loop(std::function<void()> call);
   std::unique_ptr<State> state_;

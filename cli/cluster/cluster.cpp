@@ -29,6 +29,7 @@ constexpr milliseconds kPoll{50};
 constexpr std::chrono::seconds kServeWait{60};
 constexpr std::chrono::seconds kRecoveryWait{300};  // a database may have much to replay
 constexpr std::chrono::seconds kNewsInterval{5};
+constexpr milliseconds kStartAgainPause{300};
 constexpr std::chrono::seconds kLockWait{60};
 constexpr milliseconds kRegisterPatience{30'000};
 
@@ -151,6 +152,8 @@ Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, Process
   for (const auto& spec : specs) {
     if (spec.role != role || is_running(spec)) continue;
     if (is_interrupted()) return interrupted();
+    KOSHEL_TRY(prepare(spec));
+    say("starting " + spec.name);
     KOSHEL_TRY(start(spec));
     fresh.push_back(spec);
   }
@@ -160,16 +163,18 @@ Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, Process
   return success();
 }
 
-Outcome<ProcessStart> Cluster::start_of(const ProcessSpec& spec) {
-  if (spec.role == ProcessRole::Postgres) {
-    if (!postgres_) {
-      KOSHEL_TRY(auto programs, PostgresPrograms::find());
-      postgres_ = std::move(programs);
-    }
-    KOSHEL_TRY(postgres_->create(state_, spec));
-    return postgres_->start_of(state_, spec);
+// What must be there before the process can be started: a data directory, a config file.
+Outcome<void> Cluster::prepare(const ProcessSpec& spec) {
+  if (spec.role != ProcessRole::Postgres) return write_config(spec);
+  if (!postgres_) {
+    KOSHEL_TRY(auto programs, PostgresPrograms::find());
+    postgres_ = std::move(programs);
   }
-  KOSHEL_TRY(write_config(spec));
+  return postgres_->create(state_, spec);
+}
+
+Outcome<ProcessStart> Cluster::start_of(const ProcessSpec& spec) const {
+  if (spec.role == ProcessRole::Postgres) return postgres_->start_of(state_, spec);
   const char* program =
       spec.role == ProcessRole::ShardAgent ? "koshel-shard-agent" : "koshel-coordinator";
   std::error_code fault;
@@ -190,10 +195,20 @@ Outcome<void> Cluster::write_config(const ProcessSpec& spec) const {
 
 Outcome<void> Cluster::start(const ProcessSpec& spec) {
   KOSHEL_TRY(auto start, start_of(spec));
-  say("starting " + spec.name);
+  if (spec.role == ProcessRole::Postgres) postgres_->remove_stale_lock(state_, spec);
+  std::error_code fault;
+  const auto log_size = fs::file_size(start.log, fault);
+  log_from_[spec.name] = fault ? 0 : log_size;
   KOSHEL_TRY(start_process(start));
   started_.push_back(spec);
   return success();
+}
+
+// A server that was killed leaves children for a moment, and a new one will not start beside them.
+bool Cluster::is_worth_starting_again(const ProcessSpec& spec) const {
+  if (spec.role != ProcessRole::Postgres) return false;
+  const auto said = log_tail(state_.log_of(spec), log_from_.at(spec.name));
+  return said.find("still in use") != std::string::npos;
 }
 
 // One question to the process; a Failure while it does not serve.
@@ -212,29 +227,31 @@ Outcome<void> Cluster::serves(const ProcessSpec& spec) const {
 }
 
 Outcome<void> Cluster::wait_until_serving(const ProcessSpec& spec) {
-  const fs::path log = state_.log_of(spec);
-  std::error_code ignored;
-  const auto log_size = fs::file_size(log, ignored);
-  const auto tail_from = log_size < 4'096 ? 0 : log_size - 4'096;
   const Duration patience =
       spec.role == ProcessRole::Postgres ? Duration(kRecoveryWait) : Duration(kServeWait);
   const auto started = steady_clock::now();
-  auto told = started;
-  for (;;) {
+  const auto log_says = [&] {
+    return "; its log says:" + log_tail(state_.log_of(spec), log_from_.at(spec.name));
+  };
+  for (auto told = started;;) {
     if (is_interrupted()) return interrupted();
     const auto served = serves(spec);
-    // Whoever else sits on the port could answer too, so the process itself must live.
-    if (!is_running(spec)) {
-      return Failure(
-          ExitCode::Unavailable,
-          spec.name + " ended while it was starting; its log says:" + log_tail(log, tail_from));
-    }
-    if (served) return success();
     const auto now = steady_clock::now();
-    if (now - started > patience) {
+    const bool is_over = now - started > patience;
+    // Whoever else sits on the port could answer too, so the process itself must live.
+    if (is_running(spec)) {
+      if (served) return success();
+    } else if (!is_over && is_worth_starting_again(spec)) {
+      std::this_thread::sleep_for(kStartAgainPause);
+      KOSHEL_TRY(start(spec));
+    } else {
       return Failure(ExitCode::Unavailable,
-                     spec.name + " does not serve after " + format_duration(now - started) + " (" +
-                         served.error().sentence + "); its log says:" + log_tail(log, tail_from));
+                     spec.name + " ended while it was starting" + log_says());
+    }
+    if (is_over) {
+      return Failure(ExitCode::Unavailable, spec.name + " does not serve after " +
+                                                format_duration(now - started) + " (" +
+                                                served.error().sentence + ")" + log_says());
     }
     if (now - told > kNewsInterval) {
       told = now;
@@ -301,17 +318,10 @@ Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
 
 Outcome<void> Cluster::restart(const ProcessSpec& spec) {
   stop(spec);
-  // A database server that was killed leaves children for a moment, and a new one will not start
-  // beside them.
-  const auto until = steady_clock::now() + kServeWait;
-  for (;;) {
-    KOSHEL_TRY(start(spec));
-    const auto done = wait_until_serving(spec);
-    const bool is_worth_another = spec.role == ProcessRole::Postgres && !is_running(spec) &&
-                                  !is_interrupted() && steady_clock::now() < until;
-    if (done || !is_worth_another) return done;
-    std::this_thread::sleep_for(milliseconds(500));
-  }
+  KOSHEL_TRY(prepare(spec));
+  say("starting " + spec.name);
+  KOSHEL_TRY(start(spec));
+  return wait_until_serving(spec);
 }
 
 void Cluster::stop(const ProcessSpec& spec) const {

@@ -4,6 +4,7 @@
 // processes it started itself. Never touches data except when it is destroyed.
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -59,18 +60,21 @@ class Cluster {
   Outcome<void> start_all(const std::vector<ProcessSpec>& specs);
   Outcome<void> start_role(const std::vector<ProcessSpec>& specs, ProcessRole role);
   Outcome<void> start(const ProcessSpec& spec);
+  bool is_worth_starting_again(const ProcessSpec& spec) const;
   Outcome<void> wait_until_serving(const ProcessSpec& spec);
   Outcome<void> initialise_shards(const std::vector<ProcessSpec>& specs);
   Outcome<void> register_shards();
   Outcome<void> write_config(const ProcessSpec& spec) const;
   void stop(const ProcessSpec& spec) const;
   void stop_in_order(const std::vector<ProcessSpec>& specs) const;
-  Outcome<ProcessStart> start_of(const ProcessSpec& spec);
+  Outcome<void> prepare(const ProcessSpec& spec);
+  Outcome<ProcessStart> start_of(const ProcessSpec& spec) const;
   Outcome<void> serves(const ProcessSpec& spec) const;
 
   ClusterState state_;
   std::optional<PostgresPrograms> postgres_;
-  std::vector<ProcessSpec> started_;  // by the call in work
+  std::vector<ProcessSpec> started_;                // by the call in work
+  std::map<std::string, std::uintmax_t> log_from_;  // where each started process's own log begins
 };
 
 }  // namespace koshel::cli

@@ -186,6 +186,17 @@ Outcome<void> PostgresPrograms::write_settings(const ClusterState& state, const 
   return success();
 }
 
+void PostgresPrograms::remove_stale_lock(const ClusterState& state, const ProcessSpec& spec) const {
+  const fs::path data = state.data_of(spec);
+  const fs::path lock = data / "postmaster.pid";
+  std::string pid, command_line;
+  if (!(std::ifstream(lock) >> pid)) return;
+  std::getline(std::ifstream("/proc/" + pid + "/cmdline"), command_line);  // words end in '\0'
+  const bool is_alive = command_line.find(data.string() + '\0') != std::string::npos;
+  std::error_code ignored;
+  if (!is_alive) fs::remove(lock, ignored);
+}
+
 ProcessStart PostgresPrograms::start_of(const ClusterState& state, const ProcessSpec& spec) const {
   const fs::path data = state.data_of(spec);
   return command(state, spec, {(bin_for(data) / "postgres").string(), "-D", data.string()});

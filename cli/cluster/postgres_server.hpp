@@ -21,6 +21,10 @@ class PostgresPrograms {
 
   // Makes the data directory unless it is there already.
   Outcome<void> create(const ClusterState& state, const ProcessSpec& spec) const;
+  // A killed server leaves its lock file, and PostgreSQL believes it as long as any process has
+  // that pid: a zombie that nobody reaps, or a stranger. This looks whether it is that server, and
+  // else removes the file. Children that still run keep a new server out by their shared memory.
+  void remove_stale_lock(const ClusterState& state, const ProcessSpec& spec) const;
   ProcessStart start_of(const ClusterState& state, const ProcessSpec& spec) const;
 
  private:

@@ -1,6 +1,6 @@
 #include "coordinator/logic/coordinator_machine.hpp"
 
-#include "base/invariant.hpp"
+#include <algorithm>
 
 namespace koshel::coordinator {
 
@@ -15,6 +15,8 @@ Effects CoordinatorMachine::step(Event event, Instant now) {
   Effects out;
   std::visit([&](auto&& what) { handle(std::move(what), now, out); }, std::move(event));
   dispatch(now, out);
+  counters_.orders_finished += std::ranges::count_if(
+      out, [](const Effect& effect) { return std::holds_alternative<Finish>(effect); });
   return out;
 }
 

@@ -11,6 +11,7 @@ namespace koshel::coordinator {
 struct CoordinatorCounters {  // for metrics; monotonic
   std::int64_t rounds_local = 0;
   std::int64_t rounds_cross = 0;
+  std::int64_t orders_finished = 0;
   std::int64_t orders_overloaded = 0;
   std::int64_t redirects = 0;
 };

@@ -1,0 +1,156 @@
+#include "coordinator/io/api/api.hpp"
+
+#include "platform/metrics.hpp"
+
+namespace koshel::coordinator {
+
+using platform::HttpRequest;
+using platform::HttpResponse;
+
+namespace {
+
+Respond wrong_method(std::string allowed) {
+  auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes " + allowed});
+  response.headers.emplace_back("Allow", allowed);
+  co_return response;
+}
+
+Respond not_found(std::string path) {
+  co_return to_response({ProblemCode::NotFound, "there is nothing at " + path});
+}
+
+HttpResponse plain(int status, std::string text) {
+  return {status, "text/plain; charset=utf-8", std::move(text) + "\n", {}};
+}
+
+}  // namespace
+
+Respond Api::handle(HttpRequest request) {
+  auto path = request.path;
+  auto respond = route(request);
+  return respond ? std::move(*respond) : not_found(std::move(path));
+}
+
+std::optional<Respond> Api::route(HttpRequest& request) {
+  const auto& segments = request.segments;
+  if (segments.size() == 1) return operational(std::move(request));
+  if (segments.size() < 2 || segments[0] != "v1") return std::nullopt;
+  if (segments[1] == "users") return route_users(request);
+  if (segments[1] == "admin") return route_admin(request);
+  if (segments[1] != "transfers") return std::nullopt;
+  const bool is_post = request.method == "POST";
+  if (segments.size() == 2) {
+    return is_post ? transfers_.transfer(std::move(request)) : wrong_method("POST");
+  }
+  if (segments.size() != 3) return std::nullopt;
+  if (segments[2] == "batch") {
+    return is_post ? transfers_.transfer_batch(std::move(request)) : wrong_method("POST");
+  }
+  if (request.method != "GET") return wrong_method("GET");
+  auto id = segments[2];
+  return transfers_.show(std::move(request), std::move(id));
+}
+
+std::optional<Respond> Api::route_users(HttpRequest& request) {
+  const auto& segments = request.segments;
+  const auto method = request.method;
+  if (segments.size() == 2) {
+    if (method == "POST") return users_.create(std::move(request));
+    if (method == "GET") return users_.list(std::move(request));
+    return wrong_method("GET, POST");
+  }
+  auto name = segments[2];
+  if (segments.size() == 3 && name == "batch" && method == "POST") {
+    return users_.create_batch(std::move(request));
+  }
+  if (segments.size() == 3) {
+    if (method == "GET") return users_.show(std::move(request), std::move(name));
+    if (method == "PATCH") return users_.change(std::move(request), std::move(name));
+    return wrong_method("GET, PATCH");
+  }
+  if (segments.size() == 4 && segments[3] == "entries") {
+    if (method != "GET") return wrong_method("GET");
+    return users_.entries(std::move(request), std::move(name));
+  }
+  if (segments.size() == 5 && segments[3] == "transfers") {
+    if (method != "GET") return wrong_method("GET");
+    auto id_or_key = segments[4];
+    return transfers_.show_of_user(std::move(request), std::move(name), std::move(id_or_key));
+  }
+  return std::nullopt;
+}
+
+std::optional<Respond> Api::route_admin(HttpRequest& request) {
+  const auto& segments = request.segments;
+  const auto method = request.method;
+  if (segments.size() == 3 && segments[2] == "shards") {
+    if (method == "GET") return shards_.list(std::move(request));
+    if (method == "POST") return shards_.add(std::move(request));
+    return wrong_method("GET, POST");
+  }
+  if (segments.size() == 4 && segments[2] == "rounds" && segments[3] == "unresolved") {
+    if (method != "GET") return wrong_method("GET");
+    return shards_.unresolved(std::move(request));
+  }
+  return std::nullopt;
+}
+
+Respond Api::operational(HttpRequest request) {
+  const auto& path = request.path;
+  const bool is_known = path == "/healthz" || path == "/readyz" || path == "/metrics" ||
+                        path == "/openapi.yaml";
+  if (!is_known) co_return to_response({ProblemCode::NotFound, "there is nothing at " + path});
+  if (request.method != "GET" && request.method != "HEAD") {
+    auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes GET"});
+    response.headers.emplace_back("Allow", "GET");
+    co_return response;
+  }
+  if (path == "/healthz") co_return plain(200, "alive");
+  if (path == "/readyz") {
+    co_return context_.service.is_ready() ? plain(200, "ready")
+                                          : plain(503, "the directory cannot be reached");
+  }
+  if (path == "/metrics") {
+    co_return HttpResponse{200, platform::MetricsPage::kContentType, metrics(), {}};
+  }
+  co_return HttpResponse{200, "application/yaml", std::string(openapi_text()), {}};
+}
+
+HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {
+  switch (fault) {
+    case platform::ProtocolFault::Malformed:
+      return to_response({ProblemCode::MalformedRequest, "this is not an HTTP/1.1 request"});
+    case platform::ProtocolFault::HeadersTooLarge:
+      return to_response({ProblemCode::HeadersTooLarge, "the headers exceed the server's bound"});
+    case platform::ProtocolFault::PayloadTooLarge:
+      return to_response({ProblemCode::PayloadTooLarge, "the body exceeds the server's bound"});
+    case platform::ProtocolFault::TooSlow:
+      return to_response({ProblemCode::RequestTimeout, "the request did not arrive in time"});
+    case platform::ProtocolFault::TooManyConnections:
+      return to_response({ProblemCode::Overloaded, "too many connections; try again later"});
+  }
+  std::abort();
+}
+
+std::string Api::metrics() const {
+  const auto& machine = context_.service.machine();
+  const auto& counters = machine.counters();
+  const auto number = [](auto value) { return static_cast<double>(value); };
+  platform::MetricsPage page;
+  page.counter("rounds_total", "Rounds started", number(counters.rounds_local), {{"kind", "local"}})
+      .counter("rounds_total", "Rounds started", number(counters.rounds_cross), {{"kind", "cross"}})
+      .counter("orders_finished_total", "Orders answered", number(counters.orders_finished))
+      .counter("orders_overloaded_total", "Orders refused because too many wait",
+               number(counters.orders_overloaded))
+      .counter("redirects_total", "Orders that met a user who had moved", number(counters.redirects))
+      .gauge("orders_waiting", "Orders without an answer", number(machine.orders()))
+      .gauge("coordinator_rounds_in_flight", "Rounds under way", number(machine.rounds_local()),
+             {{"kind", "local"}})
+      .gauge("coordinator_rounds_in_flight", "Rounds under way", number(machine.rounds_cross()),
+             {{"kind", "cross"}})
+      .gauge("routes_cached", "Routes remembered", number(context_.routes.cached()))
+      .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
+  return page.text();
+}
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,101 @@
+// UsersApi::entries: a user's history, page by page.
+
+#include "coordinator/io/api/json_text.hpp"
+#include "coordinator/io/api/transfer_ids.hpp"
+#include "coordinator/io/api/users_api.hpp"
+
+namespace koshel::coordinator {
+
+namespace asio = boost::asio;
+using platform::HttpRequest;
+using platform::HttpResponse;
+
+namespace {
+
+struct Position {
+  bool is_newest_first = false;
+  Version from;  // 0: the beginning of the order
+};
+
+// The cursor carries the account, the order and the next version; a contradicting `order` is refused.
+Checked<Position> position_of(const HttpRequest& request, const PageRequest& page,
+                              AccountId account) {
+  const auto* order = request.parameter("order");
+  if (order != nullptr && *order != "asc" && *order != "desc") {
+    return Problem{ProblemCode::ValidationError, "order must be \"asc\" or \"desc\""};
+  }
+  Position position{order != nullptr && *order == "desc", Version()};
+  if (!page.cursor) return position;
+  KOSHEL_TRY(const auto numbers, read_cursor(*page.cursor, "entries", 3));
+  const bool is_newest_first = numbers[1] == 1;
+  const bool is_other_order = order != nullptr && position.is_newest_first != is_newest_first;
+  if (AccountId(numbers[0]) != account || is_other_order) {
+    return Problem{ProblemCode::InvalidCursor, "the cursor belongs to another request"};
+  }
+  return Position{is_newest_first, Version(numbers[2])};
+}
+
+std::string entry_json(const messages::TimedEntry& timed, const NamesByAccount& names,
+                       const Currency& currency) {
+  const auto& entry = timed.entry;
+  JsonMembers members;
+  members.number("version", entry.version.value()).plain("kind", to_string(entry.kind));
+  if (entry.transfer) members.plain("transfer_id", entry.transfer->to_string());
+  if (const auto name = names.find(entry.counterparty); name != names.end()) {
+    members.plain("counterparty", name->second);
+  }
+  members.amount("amount", entry.amount, currency)
+      .amount("balance", entry.balance, currency)
+      .amount("min_balance", entry.min_balance, currency)
+      .amount("max_balance", entry.max_balance, currency)
+      .plain("status", to_string(entry.status))
+      .plain("created_at", format_rfc3339(timed.at));
+  if (!entry.metadata.empty()) members.raw("metadata", entry.metadata);
+  return members.object();
+}
+
+}  // namespace
+
+Respond UsersApi::entries(HttpRequest request, std::string name) {
+  const auto page = page_of(request, {"order"});
+  if (!page) co_return to_response(page.error());
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto pending_route = find_route(context_, std::move(name));
+  const auto route = co_await std::move(pending_route);
+  if (!route) co_return to_response(route.error());
+  const auto account = route.value().route.account;
+  const auto position = position_of(request, page.value(), account);
+  if (!position) co_return to_response(position.error());
+
+  const int limit = page.value().limit;
+  const messages::ReadEntries read{account, position.value().from,
+                                   position.value().is_newest_first, limit + 1};
+  auto is_moved = [](const messages::EntriesRead& reply) { return !reply.is_owned; };
+  auto pending = ask_owner<messages::EntriesRead>(context_, route.value(), "/v1/accounts/entries",
+                                                  read, deadline.value(), is_moved);
+  auto reply = co_await std::move(pending);
+  if (!reply) co_return to_response(reply.error());
+  auto& entries = reply.value().entries;
+  std::string next = "null";
+  if (static_cast<int>(entries.size()) > limit) {
+    next = json_quoted(encode_cursor(
+        write_cursor("entries", {account.value(), position.value().is_newest_first ? 1 : 0,
+                                 entries.back().entry.version.value()})));
+    entries.pop_back();
+  }
+  std::vector<AccountId> counterparties;
+  for (const auto& timed : entries) counterparties.push_back(timed.entry.counterparty);
+  auto pending_names = context_.routes.names(std::move(counterparties));
+  const auto names = co_await std::move(pending_names);
+  if (!names) co_return to_response(directory_problem(names.error()));
+  std::string items;
+  for (const auto& timed : entries) {
+    items += items.empty() ? "" : ",";
+    items += entry_json(timed, names.value(), currency_of(route.value().route.currency));
+  }
+  co_return HttpResponse{200, "application/json",
+                         "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
+}
+
+}  // namespace koshel::coordinator

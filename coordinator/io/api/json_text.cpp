@@ -1,0 +1,44 @@
+#include "coordinator/io/api/json_text.hpp"
+
+#include <boost/json/serialize.hpp>
+
+namespace koshel::coordinator {
+
+std::string json_quoted(std::string_view text) {
+  return boost::json::serialize(boost::json::string_view(text));
+}
+
+void JsonMembers::name(std::string_view name) {
+  if (!text_.empty()) text_ += ',';
+  text_ += '"';
+  text_ += name;
+  text_ += "\":";
+}
+
+JsonMembers& JsonMembers::raw(std::string_view name_of, std::string_view json) {
+  name(name_of);
+  text_ += json;
+  return *this;
+}
+
+JsonMembers& JsonMembers::plain(std::string_view name_of, std::string_view value) {
+  name(name_of);
+  text_ += '"';
+  text_ += value;
+  text_ += '"';
+  return *this;
+}
+
+JsonMembers& JsonMembers::text(std::string_view name_of, std::string_view value) {
+  return raw(name_of, json_quoted(value));
+}
+
+JsonMembers& JsonMembers::amount(std::string_view name_of, Money money, const Currency& currency) {
+  return plain(name_of, format_amount(money, currency));
+}
+
+JsonMembers& JsonMembers::number(std::string_view name_of, std::int64_t value) {
+  return raw(name_of, std::to_string(value));
+}
+
+}  // namespace koshel::coordinator

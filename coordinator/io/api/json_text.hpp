@@ -1,0 +1,30 @@
+#pragma once
+// Answers are written straight into text: a batch has thousands of results, and no tree is needed.
+
+#include <string>
+#include <string_view>
+
+#include "base/ledger.hpp"
+
+namespace koshel::coordinator {
+
+std::string json_quoted(std::string_view text);
+
+// Members of a JSON object, comma between them, without its braces.
+class JsonMembers {
+ public:
+  JsonMembers& raw(std::string_view name, std::string_view json);
+  // `value` is known to need no escaping: a number as text, an id, a checked name, a word of ours.
+  JsonMembers& plain(std::string_view name, std::string_view value);
+  JsonMembers& text(std::string_view name, std::string_view value);
+  JsonMembers& amount(std::string_view name, Money money, const Currency& currency);
+  JsonMembers& number(std::string_view name, std::int64_t value);
+  std::string take() { return std::move(text_); }
+  std::string object() { return "{" + std::move(text_) + "}"; }
+
+ private:
+  void name(std::string_view name);
+  std::string text_;
+};
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,23 @@
+#pragma once
+// /v1/admin: the shards in service, adding one, and what is in doubt on them.
+
+#include "coordinator/io/api/context.hpp"
+
+namespace koshel::coordinator {
+
+class ShardsApi {
+ public:
+  explicit ShardsApi(ApiContext context) : context_(context) {}
+
+  Respond list(platform::HttpRequest request);
+  Respond add(platform::HttpRequest request);
+  Respond unresolved(platform::HttpRequest request);
+
+ private:
+  boost::asio::awaitable<std::string> shard_json(directory::Shard shard, std::int64_t users);
+  boost::asio::awaitable<std::optional<Problem>> check_agent(std::string url, std::string name);
+
+  ApiContext context_;
+};
+
+}  // namespace koshel::coordinator

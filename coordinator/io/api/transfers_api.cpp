@@ -1,0 +1,341 @@
+#include "coordinator/io/api/transfers_api.hpp"
+
+#include <boost/unordered/unordered_flat_set.hpp>
+
+#include "base/name.hpp"
+#include "coordinator/io/api/json_text.hpp"
+#include "coordinator/io/api/transfer_ids.hpp"
+#include "coordinator/io/api/transfer_text.hpp"
+
+namespace koshel::coordinator {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using platform::HttpRequest;
+using platform::HttpResponse;
+
+namespace {
+
+bool is_replayed_refusal(const Outcome& outcome) {
+  const auto* replayed = std::get_if<Replayed>(&outcome);
+  return replayed != nullptr && replayed->stored.refusal.has_value();
+}
+
+std::string_view item_status(const Problem& problem) {
+  const auto& kind = kind_of(problem.code);
+  if (kind.outcome == "unknown") return "unknown";
+  return kind.status >= 500 ? "not_committed" : "refused";
+}
+
+}  // namespace
+
+// ---- reading what is asked
+
+Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
+                                                    std::optional<std::string> key,
+                                                    std::string_view key_field) {
+  if (!value.is_object()) {
+    return Problem{ProblemCode::ValidationError, "a transfer must be a JSON object"};
+  }
+  Fields fields(value.get_object());
+  Wish wish;
+  KOSHEL_TRY(const auto from, fields.required_text("from"));
+  KOSHEL_TRY(const auto to, fields.required_text("to"));
+  KOSHEL_TRY(wish.amount, fields.required_amount("amount"));
+  KOSHEL_TRY(wish.metadata, fields.optional_metadata());
+  wish.key = std::move(key);
+  if (!key_field.empty()) {
+    KOSHEL_TRY(wish.key, fields.optional_text(key_field));
+  }
+  if (auto unknown = fields.find_unknown()) return *unknown;
+  KOSHEL_TRY(wish.from, to_party_name("from", from));
+  KOSHEL_TRY(wish.to, to_party_name("to", to));
+  if (wish.key) {
+    if (auto fault = check_idempotency_key(*wish.key)) return *fault;
+  }
+  return wish;
+}
+
+// Finds the wish's users and makes the order. What only stands in the way of a new transfer, not of a
+// replayed answer, becomes the plan's obstacle.
+Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& routes) {
+  const bool is_deposit = wish.from == kWorldName;
+  const auto& anchor_name = is_deposit ? wish.to : wish.from;
+  const auto& other_name = is_deposit ? wish.from : wish.to;
+  if (wish.from == kWorldName && wish.to == kWorldName) {
+    return Problem{ProblemCode::SameAccount, "from and to are both @world"};
+  }
+  const auto anchor = routes.find(anchor_name);
+  if (anchor == routes.end()) {
+    return user_not_found(anchor_name).with("side", is_deposit ? "to" : "from");
+  }
+  Plan plan;
+  plan.currency = &currency_of(anchor->second.currency);
+  plan.anchor = {anchor_name, anchor->second};
+  auto& transfer = plan.order.transfer;
+  KOSHEL_TRY(transfer.amount,
+             to_money({"amount", wish.amount}, *plan.currency, AmountRule::Positive));
+  transfer.is_keyed = wish.key.has_value();
+  transfer.id = TransferId(anchor->second.account,
+                           wish.key ? suffix_of_key(*wish.key) : random_suffix());
+  transfer.metadata = wish.metadata;
+
+  auto other = directory::Route{AccountId::any_world(anchor->second.currency),
+                                anchor->second.currency, anchor->second.shard, RouteVersion()};
+  if (other_name != kWorldName) {
+    const auto found = routes.find(other_name);
+    if (found == routes.end()) {
+      plan.obstacle = user_not_found(other_name).with("side", "to");
+    } else {
+      other = found->second;
+    }
+  }
+  if (other_name == anchor_name) {
+    plan.obstacle = Problem{ProblemCode::SameAccount, "from and to are both " + anchor_name};
+  } else if (!plan.obstacle && other.currency != anchor->second.currency) {
+    plan.obstacle = Problem{ProblemCode::CurrencyMismatch,
+                            anchor_name + " holds " + std::string(plan.currency->code) + ", " +
+                                other_name + " holds " +
+                                std::string(currency_of(other.currency).code)};
+  }
+  transfer.from = is_deposit ? other.account : anchor->second.account;
+  transfer.to = is_deposit ? anchor->second.account : other.account;
+  plan.order.from_shard = is_deposit ? other.shard : anchor->second.shard;
+  plan.order.to_shard = is_deposit ? anchor->second.shard : other.shard;
+  plan.wish = std::move(wish);
+  return plan;
+}
+
+// ---- carrying it out
+
+// A key that was used before is answered before what stands in the way of a new transfer.
+asio::awaitable<Problem> TransfersApi::obstacle_or_key(const Plan& plan, Instant deadline) {
+  if (!plan.wish.key) co_return *plan.obstacle;
+  std::vector<TransferId> ids{plan.order.transfer.id};
+  auto pending = find(plan.anchor, std::move(ids), deadline);
+  const auto found = co_await std::move(pending);
+  if (!found) co_return found.error();
+  const TransferText text{plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency};
+  if (found.value().stored) co_return std::get<Problem>(answer_of(KeyReused{}, text));
+  if (found.value().is_in_progress) co_return std::get<Problem>(answer_of(KeyInProgress{}, text));
+  co_return *plan.obstacle;
+}
+
+asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked<Wish>> wishes,
+                                                             Instant deadline) {
+  std::vector<std::string> names;
+  names.reserve(wishes.size() * 2);
+  for (const auto& wish : wishes) {
+    if (!wish) continue;
+    for (const auto* name : {&wish.value().from, &wish.value().to}) {
+      if (*name != kWorldName) names.push_back(*name);
+    }
+  }
+  auto pending_routes = context_.routes.by_name(std::move(names));
+  const auto routes = co_await std::move(pending_routes);
+
+  Dones dones;
+  dones.reserve(wishes.size());
+  std::vector<Order> orders;
+  std::vector<std::size_t> places;
+  for (auto& wish : wishes) {
+    if (!wish) {
+      dones.emplace_back(wish.error());
+      continue;
+    }
+    if (!routes) {
+      dones.emplace_back(directory_problem(routes.error()));
+      continue;
+    }
+    auto planned = plan(std::move(wish.value()), routes.value());
+    if (!planned) {
+      dones.emplace_back(planned.error());
+    } else if (planned.value().obstacle) {
+      auto pending = obstacle_or_key(planned.value(), deadline);
+      dones.emplace_back(co_await std::move(pending));
+    } else {
+      orders.emplace_back(planned.value().order);
+      places.push_back(dones.size());
+      dones.emplace_back(Done{std::move(planned.value()), Failed{}});
+    }
+  }
+  auto pending = context_.service.submit(std::move(orders), deadline);
+  auto outcomes = co_await std::move(pending);
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    dones[places[i]].value().outcome = std::move(outcomes[i]);
+  }
+  co_return dones;
+}
+
+Respond TransfersApi::transfer(HttpRequest request) {
+  const auto body = read_body(request);
+  if (!body) co_return to_response(body.error());
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  const auto* key = request.header("idempotency-key");
+  std::vector<Checked<Wish>> wishes;
+  wishes.push_back(read_wish(body.value(), key ? std::optional(*key) : std::nullopt, ""));
+  auto pending = carry_out(std::move(wishes), deadline.value());
+  const auto dones = co_await std::move(pending);
+  if (!dones.front()) co_return to_response(dones.front().error());
+  const auto& [plan, outcome] = dones.front().value();
+  const auto answer =
+      answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
+  HttpResponse response;
+  bool is_replayed = is_replayed_refusal(outcome);
+  if (const auto* problem = std::get_if<Problem>(&answer)) {
+    response = to_response(*problem);
+  } else {
+    const auto& told = std::get<TransferAnswer>(answer);
+    response = {told.status, "application/json", "{" + told.members + "}", {}};
+    is_replayed = told.is_replayed;
+  }
+  if (is_replayed) response.headers.emplace_back("Idempotency-Replayed", "true");
+  co_return response;
+}
+
+Respond TransfersApi::transfer_batch(HttpRequest request) {
+  const auto body = read_body(request);
+  if (!body) co_return to_response(body.error());
+  const auto batch = read_batch(body.value(), "transfers");
+  if (!batch) co_return to_response(batch.error());
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  std::vector<Checked<Wish>> wishes;
+  wishes.reserve(batch.value()->size());
+  boost::unordered_flat_set<std::string> keys;
+  for (const auto& value : *batch.value()) {
+    auto wish = read_wish(value, std::nullopt, "idempotency_key");
+    if (wish && wish.value().key && !keys.insert(*wish.value().key).second) {
+      wish = Problem{ProblemCode::ValidationError,
+                     "idempotency_key '" + *wish.value().key + "' stands twice in this batch"};
+    }
+    wishes.push_back(std::move(wish));
+  }
+  auto pending = carry_out(std::move(wishes), deadline.value());
+  const auto dones = co_await std::move(pending);
+  std::string results = "{\"results\":[";
+  results.reserve(dones.size() * 320);
+  for (const auto& done : dones) {
+    results += results.back() == '[' ? "{" : ",{";
+    std::variant<TransferAnswer, Problem> answer;
+    if (done) {
+      const auto& [plan, outcome] = done.value();
+      answer =
+          answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
+      const auto* told = std::get_if<TransferAnswer>(&answer);
+      if (is_replayed_refusal(outcome) || (told != nullptr && told->is_replayed)) {
+        results += "\"replayed\":true,";
+      }
+    } else {
+      answer = done.error();
+    }
+    if (const auto* problem = std::get_if<Problem>(&answer)) {
+      results.append("\"status\":\"").append(item_status(*problem)).append("\",");
+      results += members_of(*problem);
+    } else {
+      results += std::get<TransferAnswer>(answer).members;
+    }
+    results += '}';
+  }
+  results += "]}";
+  co_return HttpResponse{200, "application/json", std::move(results), {}};
+}
+
+// ---- looking up
+
+asio::awaitable<Checked<messages::FindTransferDone>> TransfersApi::find(
+    directory::NamedRoute anchor, std::vector<TransferId> ids, Instant deadline) {
+  messages::FindTransfer message{anchor.route.account, std::move(ids)};
+  auto is_moved = [](const messages::FindTransferDone& done) { return !done.is_owned; };
+  auto pending = ask_owner<messages::FindTransferDone>(context_, std::move(anchor),
+                                                       "/v1/transfers/find", std::move(message),
+                                                       deadline, is_moved);
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer stored) {
+  std::vector<AccountId> parties{stored.transfer.from, stored.transfer.to};
+  auto pending = context_.routes.names(std::move(parties));
+  const auto names = co_await std::move(pending);
+  if (!names) co_return directory_problem(names.error());
+  auto pending_route = context_.routes.by_account(stored.anchor.account);
+  const auto route = co_await std::move(pending_route);
+  if (!route || !route.value()) co_return problem_of(FailCode::DirectoryUnavailable);
+  const auto name = [&](AccountId account) {
+    const auto found = names.value().find(account);
+    return found == names.value().end() ? std::string() : found->second;
+  };
+  const auto from = name(stored.transfer.from);
+  const auto to = name(stored.transfer.to);
+  co_return "{" +
+      stored_members(stored, {stored.transfer, from, to,
+                              currency_of(route.value()->route.currency)}) +
+      "}";
+}
+
+// `party`: only a transfer in which this account takes part; 0: any.
+Respond TransfersApi::show_found(directory::NamedRoute anchor, std::vector<TransferId> ids,
+                                 AccountId party, Instant deadline) {
+  const Problem not_found{ProblemCode::TransferNotFound, "there is no such transfer"};
+  const auto first_id = ids.front();
+  auto pending = find(std::move(anchor), std::move(ids), deadline);
+  auto found = co_await std::move(pending);
+  if (!found) co_return to_response(found.error());
+  if (!found.value().stored) {
+    if (!found.value().is_in_progress) co_return to_response(not_found);
+    co_return to_response(Problem{ProblemCode::IdempotencyInProgress,
+                                  "the transfer is under way; ask again"}
+                              .with("id", first_id.to_string()));
+  }
+  auto& stored = *found.value().stored;
+  const bool takes_part = party == AccountId() || stored.transfer.from == party ||
+                          stored.transfer.to == party;
+  if (!takes_part) co_return to_response(not_found);
+  auto pending_json = stored_json(std::move(stored));
+  auto text = co_await std::move(pending_json);
+  if (!text) co_return to_response(text.error());
+  co_return HttpResponse{200, "application/json", std::move(text.value()), {}};
+}
+
+Respond TransfersApi::show(HttpRequest request, std::string text) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  const Problem not_found{ProblemCode::TransferNotFound, "there is no transfer with this id"};
+  const auto id = TransferId::parse(text);
+  if (!id) co_return to_response(not_found);
+  auto pending_route = context_.routes.by_account(id->anchor());
+  const auto route = co_await std::move(pending_route);
+  if (!route) co_return to_response(directory_problem(route.error()));
+  if (!route.value()) co_return to_response(not_found);
+  std::vector<TransferId> ids{*id};
+  auto pending = show_found(*route.value(), std::move(ids), AccountId(), deadline.value());
+  co_return co_await std::move(pending);
+}
+
+Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::string id_or_key) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto pending_route = find_route(context_, std::move(name));
+  const auto route = co_await std::move(pending_route);
+  if (!route) co_return to_response(route.error());
+  const auto account = route.value().route.account;
+  const auto id = TransferId::parse(id_or_key);
+  if (id && id->anchor() != account) {  // the other side answers for it
+    auto pending_anchor = context_.routes.by_account(id->anchor());
+    const auto anchor = co_await std::move(pending_anchor);
+    if (anchor && anchor.value()) {
+      std::vector<TransferId> ids{*id};
+      auto pending = show_found(*anchor.value(), std::move(ids), account, deadline.value());
+      const auto found = co_await std::move(pending);
+      if (found.status != 404) co_return found;
+    }
+  }
+  std::vector<TransferId> ids;
+  if (id && id->anchor() == account) ids.push_back(*id);
+  ids.emplace_back(account, suffix_of_key(id_or_key));  // a key may look like an id
+  auto pending = show_found(route.value(), std::move(ids), AccountId(), deadline.value());
+  co_return co_await std::move(pending);
+}
+
+}  // namespace koshel::coordinator

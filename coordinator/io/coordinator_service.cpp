@@ -1,0 +1,297 @@
+#include "coordinator/io/coordinator_service.hpp"
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "platform/log.hpp"
+
+namespace koshel::coordinator {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto kTickInterval = std::chrono::milliseconds(2);
+constexpr auto kRefreshWhenDown = std::chrono::milliseconds(200);
+
+BookLimits book_limits(const platform::CoordinatorConfig& config) {
+  BookLimits limits;
+  limits.orders_max = static_cast<std::size_t>(config.orders_queued_max);
+  limits.retries_max = config.rounds_retries_max;
+  return limits;
+}
+
+RoundLimits round_limits(const platform::CoordinatorConfig& config) {
+  RoundLimits limits;
+  limits.local_in_flight = config.lanes.local_rounds_in_flight;
+  limits.cross_in_flight = config.lanes.cross_rounds_in_flight;
+  limits.local_orders_max = config.lanes.local_round_transfers_max;
+  limits.cross_orders_max = config.lanes.cross_round_transfers_max;
+  limits.settle_wait = config.settle_wait;
+  return limits;
+}
+
+AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
+  AgentClient::Options options;
+  options.http.connections_max = config.agent_connections_max;
+  options.timeout = config.agent_timeout;
+  return options;
+}
+
+Decision decision_of(directory::Decision decision) {
+  switch (decision) {
+    case directory::Decision::Commit:
+      return Decision::Commit;
+    case directory::Decision::Abort:
+      return Decision::Abort;
+    case directory::Decision::Fenced:
+      return Decision::Fenced;
+  }
+  std::abort();
+}
+
+CreateUsersOutcome outcome_of(directory::CreateUsersOutcome outcome) {
+  switch (outcome) {
+    case directory::CreateUsersOutcome::Created:
+      return CreateUsersOutcome::Created;
+    case directory::CreateUsersOutcome::NameTaken:
+      return CreateUsersOutcome::NameTaken;
+    case directory::CreateUsersOutcome::Decided:
+      return CreateUsersOutcome::Decided;
+  }
+  std::abort();
+}
+
+}  // namespace
+
+CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::Config& config,
+                                       platform::PgPool& pool, Incarnation incarnation)
+    : loop_(loop),
+      config_(config.coordinator),
+      incarnation_(incarnation),
+      directory_(pool),
+      log_(pool),
+      shards_(loop.get_executor(), agent_options(config.coordinator)),
+      machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator)) {}
+
+// ---- time
+
+asio::awaitable<void> CoordinatorService::run_ticks() {
+  asio::steady_timer timer(loop_);
+  for (;;) {
+    step(Tick{});
+    timer.expires_after(kTickInterval);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<Result<void>> CoordinatorService::refresh() {
+  auto pending = directory_.shards();
+  auto shards = co_await std::move(pending);
+  if (shards) {
+    shards_.update(shards.value());
+    has_shards_read_ = true;
+  }
+  step(DirectoryHealth{shards.has_value()});
+  if (!shards) co_return shards.error();
+  co_return success();
+}
+
+asio::awaitable<void> CoordinatorService::run_refresh() {
+  asio::steady_timer timer(loop_);
+  for (;;) {
+    auto pending = refresh();
+    const auto refreshed = co_await std::move(pending);
+    if (!refreshed) spdlog::warn("the directory cannot be read: {}", refreshed.error().context);
+    timer.expires_after(kRefreshWhenDown);
+    co_await timer.async_wait(asio::use_awaitable);
+    if (!machine_.is_directory_up()) continue;  // asked again soon, for its return ends refusals
+    timer.expires_after(config_.directory_refresh);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+// ---- orders
+
+void CoordinatorService::step(Event event) {
+  for (auto& effect : machine_.step(std::move(event), std::chrono::steady_clock::now())) {
+    std::visit([this](auto&& what) { execute(std::move(what)); }, std::move(effect));
+  }
+}
+
+asio::awaitable<std::vector<Outcome>> CoordinatorService::submit(std::vector<Order> orders,
+                                                                 Instant deadline) {
+  auto batch = std::make_shared<Batch>();
+  if (orders.empty()) co_return std::vector<Outcome>{};
+  batch->outcomes.resize(orders.size());
+  batch->missing = orders.size();
+  auto initiate = [this, batch, orders = std::move(orders), deadline](auto handler) mutable {
+    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+    batch->done = [this, shared] {
+      asio::post(loop_, [shared]() mutable { (*shared)(); });
+    };
+    Submit submit;
+    submit.orders.reserve(orders.size());
+    for (std::size_t i = 0; i < orders.size(); ++i) {
+      places_.emplace(++last_order_, Place{batch, i});
+      submit.orders.push_back({last_order_, std::move(orders[i]), deadline});
+    }
+    step(std::move(submit));
+  };
+  auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(initiate),
+                                                                            asio::use_awaitable);
+  co_await std::move(pending);
+  co_return std::move(batch->outcomes);
+}
+
+void CoordinatorService::execute(Finish&& effect) {
+  const auto found = places_.find(effect.order);
+  auto [batch, index] = std::move(found->second);
+  places_.erase(found);
+  batch->outcomes[index] = std::move(effect.outcome);
+  if (--batch->missing == 0) batch->done();
+}
+
+void CoordinatorService::execute(Alarm&& effect) { spdlog::critical("{}", effect.text); }
+
+// ---- agents
+
+void CoordinatorService::spawn(asio::awaitable<void> work) {
+  asio::co_spawn(loop_, std::move(work), [](const std::exception_ptr& failure) {
+    if (failure) std::rethrow_exception(failure);  // a defect: stop rather than lose an event
+  });
+}
+
+template <class Reply, class Message>
+asio::awaitable<Result<Reply>> CoordinatorService::ask_agent(ShardId shard, std::string path,
+                                                             Message message) {
+  const auto agent = shards_.agent(shard);
+  if (!agent) co_return Error{Fault::Unavailable, "the shard is not in the directory"};
+  auto pending = agent->call<Reply>(std::move(path), std::move(message));
+  co_return co_await std::move(pending);
+}
+
+template <class Reply, class Replied, class Message>
+asio::awaitable<void> CoordinatorService::call(std::string path, Send<Message> send) {
+  const auto shard = send.shard;
+  const auto round = send.round;
+  auto pending = ask_agent<Reply>(shard, std::move(path), std::move(send.message));
+  auto reply = co_await std::move(pending);
+  if (!reply) {
+    spdlog::warn("round {}:{} at shard {}: {}", incarnation_.value(), round.value(),
+                 shards_.name(shard), reply.error().context);
+    // What was answered but cannot be read has happened or not, like an answer that was lost.
+    if (reply.error().fault == Fault::Internal) reply = Error{Fault::InDoubt, reply.error().context};
+  }
+  if constexpr (std::is_same_v<Replied, LocalReplied>) {
+    step(LocalReplied{round, std::move(reply)});
+  } else {
+    step(Replied{round, shard, std::move(reply)});
+  }
+}
+
+void CoordinatorService::execute(Send<messages::LocalRound>&& effect) {
+  spawn(call<messages::LocalReply, LocalReplied>("/v1/rounds/local", std::move(effect)));
+}
+void CoordinatorService::execute(Send<messages::Reserve>&& effect) {
+  spawn(call<messages::ReserveReply, ReserveReplied>("/v1/rounds/reserve", std::move(effect)));
+}
+void CoordinatorService::execute(Send<messages::Prepare>&& effect) {
+  spawn(call<messages::PrepareReply, PrepareReplied>("/v1/rounds/prepare", std::move(effect)));
+}
+void CoordinatorService::execute(Send<messages::Settle>&& effect) {
+  spawn(call<messages::SettleDone, SettleReplied>("/v1/rounds/settle", std::move(effect)));
+}
+void CoordinatorService::execute(Send<messages::Release>&& effect) {
+  spawn(release(std::move(effect)));
+}
+void CoordinatorService::execute(Send<messages::AskRound>&& effect) {
+  spawn(ask_round(std::move(effect)));
+}
+void CoordinatorService::execute(FindOrder&& effect) { spawn(find(std::move(effect))); }
+void CoordinatorService::execute(Decide&& effect) { spawn(decide(std::move(effect))); }
+void CoordinatorService::execute(CreateUsers&& effect) { spawn(create_users(std::move(effect))); }
+void CoordinatorService::execute(ReadRoutes&& effect) { spawn(read_routes(std::move(effect))); }
+void CoordinatorService::execute(ReadNames&& effect) { spawn(read_names(std::move(effect))); }
+
+asio::awaitable<void> CoordinatorService::release(Send<messages::Release> send) {
+  const auto agent = shards_.agent(send.shard);
+  if (!agent) co_return;  // the reservation expires by itself
+  auto pending = agent->release(send.message);
+  co_await std::move(pending);
+}
+
+asio::awaitable<void> CoordinatorService::ask_round(Send<messages::AskRound> send) {
+  auto pending = ask_agent<messages::AskRoundDone>(send.shard, "/v1/rounds/ask", send.message);
+  auto reply = co_await std::move(pending);
+  step(AskReplied{send.round, std::move(reply)});
+}
+
+asio::awaitable<void> CoordinatorService::find(FindOrder find) {
+  auto pending = ask_agent<messages::FindTransferDone>(find.shard, "/v1/transfers/find", find.find);
+  auto reply = co_await std::move(pending);
+  step(FindReplied{find.order, find.round, std::move(reply)});
+}
+
+// ---- the directory
+
+asio::awaitable<void> CoordinatorService::decide(Decide decide) {
+  const auto wish = decide.wish == Decision::Commit ? directory::Decision::Commit
+                                                    : directory::Decision::Abort;
+  auto pending = log_.decide({incarnation_, decide.round}, wish, std::move(decide.participants));
+  const auto decided = co_await std::move(pending);
+  if (decided) {
+    step(Decided{decide.round, decision_of(decided.value())});
+    co_return;
+  }
+  spdlog::warn("round {}:{}: the decision log: {}", incarnation_.value(), decide.round.value(),
+               decided.error().context);
+  step(Decided{decide.round, decided.error()});
+}
+
+asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
+  std::vector<directory::NewUser> users;
+  for (auto& user : create.users) {
+    users.push_back({std::move(user.name),
+                     {user.account, user.currency, user.shard, RouteVersion(1)}});
+  }
+  auto pending = log_.create_users({incarnation_, create.round}, std::move(create.participants),
+                                   std::move(users));
+  const auto created = co_await std::move(pending);
+  if (created) {
+    step(UsersCreated{create.round, outcome_of(created.value())});
+    co_return;
+  }
+  spdlog::warn("round {}:{}: creating users: {}", incarnation_.value(), create.round.value(),
+               created.error().context);
+  step(UsersCreated{create.round, created.error()});
+}
+
+asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {
+  auto pending = directory_.routes_by_account(read.accounts);
+  auto routes = co_await std::move(pending);
+  if (!routes) {
+    step(RoutesRead{std::move(read.accounts), routes.error()});
+    co_return;
+  }
+  std::map<AccountId, ShardId> shards;
+  for (const auto& [name, route] : routes.value()) shards.emplace(route.account, route.shard);
+  step(RoutesRead{std::move(read.accounts), std::move(shards)});
+}
+
+asio::awaitable<void> CoordinatorService::read_names(ReadNames read) {
+  auto pending = directory_.routes_by_name(std::move(read.names));
+  auto routes = co_await std::move(pending);
+  if (!routes) {
+    step(NamesRead{read.round, routes.error()});
+    co_return;
+  }
+  std::vector<std::string> existing;
+  for (auto& named : routes.value()) existing.push_back(std::move(named.name));
+  step(NamesRead{read.round, std::move(existing)});
+}
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,90 @@
+#pragma once
+// Carries out what the coordinator's machine decides: calls agents and the directory, brings the replies
+// back as events, and wakes the request whose orders are answered. One per process, on the loop's thread.
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "coordinator/io/shard_view.hpp"
+#include "coordinator/logic/coordinator_machine.hpp"
+#include "directory/io/decision_log.hpp"
+#include "directory/io/directory_store.hpp"
+#include "platform/config.hpp"
+
+namespace koshel::coordinator {
+
+class CoordinatorService {
+ public:
+  CoordinatorService(boost::asio::io_context& loop, const platform::Config& config,
+                     platform::PgPool& pool, Incarnation incarnation);
+
+  // Drive the machine's time and the view of the shards until the loop ends.
+  boost::asio::awaitable<void> run_ticks();
+  boost::asio::awaitable<void> run_refresh();
+  boost::asio::awaitable<Result<void>> refresh();
+
+  // Every order's outcome, in order; ends by `deadline`.
+  boost::asio::awaitable<std::vector<Outcome>> submit(std::vector<Order> orders, Instant deadline);
+
+  ShardView& shards() { return shards_; }
+  directory::DirectoryStore& directory() { return directory_; }
+  directory::DecisionLog& log() { return log_; }
+  const CoordinatorMachine& machine() const { return machine_; }
+  bool is_ready() const { return has_shards_read_ && machine_.is_directory_up(); }
+
+ private:
+  struct Batch {  // the orders of one request
+    std::vector<Outcome> outcomes;
+    std::size_t missing = 0;
+    std::function<void()> done;
+  };
+  struct Place {
+    std::shared_ptr<Batch> batch;
+    std::size_t index = 0;
+  };
+
+  void step(Event event);
+  template <class Reply, class Replied, class Message>
+  boost::asio::awaitable<void> call(std::string path, Send<Message> send);
+  template <class Reply, class Message>
+  boost::asio::awaitable<Result<Reply>> ask_agent(ShardId shard, std::string path, Message message);
+  void spawn(boost::asio::awaitable<void> work);
+
+  void execute(Send<messages::LocalRound>&& effect);
+  void execute(Send<messages::Reserve>&& effect);
+  void execute(Send<messages::Prepare>&& effect);
+  void execute(Send<messages::Settle>&& effect);
+  void execute(Send<messages::Release>&& effect);
+  void execute(Send<messages::AskRound>&& effect);
+  void execute(FindOrder&& effect);
+  void execute(Decide&& effect);
+  void execute(CreateUsers&& effect);
+  void execute(ReadRoutes&& effect);
+  void execute(ReadNames&& effect);
+  void execute(Finish&& effect);
+  void execute(Alarm&& effect);
+  boost::asio::awaitable<void> ask_round(Send<messages::AskRound> send);
+  boost::asio::awaitable<void> find(FindOrder find);
+  boost::asio::awaitable<void> decide(Decide decide);
+  boost::asio::awaitable<void> create_users(CreateUsers create);
+  boost::asio::awaitable<void> read_routes(ReadRoutes read);
+  boost::asio::awaitable<void> read_names(ReadNames read);
+  boost::asio::awaitable<void> release(Send<messages::Release> send);
+
+  boost::asio::io_context& loop_;
+  platform::CoordinatorConfig config_;
+  Incarnation incarnation_;
+  directory::DirectoryStore directory_;
+  directory::DecisionLog log_;
+  ShardView shards_;
+  CoordinatorMachine machine_;
+  std::unordered_map<OrderId, Place> places_;
+  OrderId last_order_ = 0;
+  bool has_shards_read_ = false;
+};
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,37 @@
+#pragma once
+// Routes by name or account, from the cache or, for those missing, from the directory in one statement.
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <string>
+#include <vector>
+
+#include "directory/io/directory_store.hpp"
+#include "directory/logic/route_cache.hpp"
+
+namespace koshel::coordinator {
+
+using RoutesByName = boost::unordered_flat_map<std::string, directory::Route>;
+using NamesByAccount = boost::unordered_flat_map<AccountId, std::string, std::hash<AccountId>>;
+
+class RouteReader {
+ public:
+  RouteReader(directory::DirectoryStore& store, std::size_t routes_max)
+      : store_(store), cache_(routes_max) {}
+
+  // Those of the names that are users'; others are absent from the answer.
+  boost::asio::awaitable<Result<RoutesByName>> by_name(std::vector<std::string> names);
+  boost::asio::awaitable<Result<std::optional<directory::NamedRoute>>> by_account(AccountId account);
+  // Names of users; @world is known without asking.
+  boost::asio::awaitable<Result<NamesByAccount>> names(std::vector<AccountId> accounts);
+
+  void learn(const directory::NamedRoute& route) { cache_.learn(route.name, route.route); }
+  void forget(AccountId account) { cache_.forget(account); }
+  std::size_t cached() const { return cache_.size(); }
+
+ private:
+  directory::DirectoryStore& store_;
+  directory::RouteCache cache_;
+};
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,140 @@
+// koshel-coordinator: reads the config, takes an incarnation, serves until it is told to stop.
+
+#include <sodium.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <iostream>
+
+#include "coordinator/io/api/api.hpp"
+#include "platform/config.hpp"
+#include "platform/http.hpp"
+#include "platform/log.hpp"
+#include "platform/postgres.hpp"
+#include "platform/stop_signal.hpp"
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace koshel;
+
+constexpr int kBadConfig = 2;
+
+// Everything of a running coordinator, wired in one place.
+struct Coordinator {
+  Coordinator(asio::io_context& the_loop, const platform::Config& the_config,
+              platform::PgPool& pool, Incarnation incarnation)
+      : loop(the_loop),
+        config(the_config),
+        service(loop, config, pool, incarnation),
+        routes(service.directory(), static_cast<std::size_t>(config.coordinator.routes_cached_max)),
+        api({service, routes, config}),
+        server(loop, {config.coordinator.listen, config.coordinator.http,
+                      [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
+                      [](platform::ProtocolFault fault, const std::string&) {
+                        return coordinator::Api::on_protocol_error(fault);
+                      }}) {}
+
+  asio::io_context& loop;
+  const platform::Config& config;
+  coordinator::CoordinatorService service;
+  coordinator::RouteReader routes;
+  coordinator::Api api;
+  platform::HttpServer server;
+};
+
+void stop_on_failure(const std::exception_ptr& failure) {
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Waits for a directory that is not there yet, but not for one that is wrong.
+asio::awaitable<std::optional<Incarnation>> take_incarnation(directory::DirectoryStore& directory,
+                                                      std::string cluster) {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  for (;;) {
+    auto pending = directory.check(cluster);
+    const auto checked = co_await std::move(pending);
+    if (checked) {
+      auto pending_next = directory.next_incarnation();
+      auto next = co_await std::move(pending_next);
+      if (next) co_return next.value();
+      spdlog::warn("no incarnation yet: {}", next.error().context);
+    } else if (checked.error().fault == Fault::Internal) {
+      spdlog::error("{}", checked.error().context);
+      co_return std::nullopt;
+    } else {
+      spdlog::warn("waiting for the directory: {}", checked.error().context);
+    }
+    timer.expires_after(std::chrono::milliseconds(500));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<void> stop_when_told(Coordinator& coordinator) {
+  auto told = platform::wait_for_stop_signal();
+  co_await std::move(told);
+  spdlog::info("stopping: answering what is in work");
+  auto stopping = coordinator.server.stop(coordinator.config.coordinator.shutdown_grace);
+  co_await std::move(stopping);
+  coordinator.loop.stop();
+}
+
+int serve(const platform::Config& config) {
+  asio::io_context loop(1);
+  platform::PgPool pool(loop.get_executor(), config.directory, "koshel-coordinator");
+  directory::DirectoryStore directory(pool);
+  std::optional<Incarnation> incarnation;
+  asio::co_spawn(loop, take_incarnation(directory, config.cluster),
+                 [&](const std::exception_ptr& failure, std::optional<Incarnation> taken) {
+                   stop_on_failure(failure);
+                   incarnation = taken;
+                 });
+  loop.run();
+  if (!incarnation) return kBadConfig;
+  loop.restart();
+  Coordinator coordinator(loop, config, pool, *incarnation);
+  if (const auto started = coordinator.server.start(); !started) {
+    spdlog::error("{}", started.error().context);
+    return kBadConfig;
+  }
+  spdlog::info("incarnation {} listening on {}:{}", incarnation->value(),
+               config.coordinator.listen.host, coordinator.server.port());
+  asio::co_spawn(loop, coordinator.service.run_ticks(), stop_on_failure);
+  asio::co_spawn(loop, coordinator.service.run_refresh(), stop_on_failure);
+  asio::co_spawn(loop, stop_when_told(coordinator), stop_on_failure);
+  loop.run();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "A Koshel coordinator: the HTTP API, routing, batching into rounds and two-phase commit.\n"
+      "Stateless: run any number of them over the same directory.");
+  std::string file;
+  app.add_option("--config", file, "YAML file, see config/production.yml")->required();
+  app.set_version_flag("--version", KOSHEL_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kBadConfig;
+  }
+  const auto config = platform::load_config(file);
+  if (!config || !config.value().has_directory) {
+    std::cerr << "koshel-coordinator: "
+              << (config ? file + ": a coordinator needs the section `directory:`"
+                         : config.error().context)
+              << '\n';
+    return kBadConfig;
+  }
+  if (sodium_init() < 0) {
+    std::cerr << "koshel-coordinator: libsodium finds no source of randomness\n";
+    return kBadConfig;
+  }
+  platform::start_log("coordinator", config.value().log_level);
+  return serve(config.value());
+}

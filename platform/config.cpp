@@ -1,0 +1,203 @@
+#include "platform/config.hpp"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "base/money.hpp"
+#include "base/name.hpp"
+#include "platform/config_reader.hpp"
+
+namespace koshel::platform {
+namespace {
+
+constexpr std::int64_t kDay = 86'400'000;
+
+void read_listen(ConfigSection& section, ListenConfig& listen) {
+  std::string text;
+  if (!section.text("listen", text)) return;
+  const auto colon = text.rfind(':');
+  const auto port_text = colon == std::string::npos ? "" : text.substr(colon + 1);
+  int port = -1;
+  const auto [end, error] =
+      std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+  const bool is_number = error == std::errc() && end == port_text.data() + port_text.size();
+  auto host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (!is_number || port < 0 || port > 65535 || host.empty()) {
+    section.fail("listen", "'" + text + "' is not HOST:PORT such as 127.0.0.1:7400");
+    return;
+  }
+  listen = {host, static_cast<std::uint16_t>(port)};
+}
+
+void read_http(ConfigSection section, HttpConfig& http) {
+  section.number("connections_max", http.connections_max, {1, 1'000'000});
+  section.number("body_bytes_max", http.body_bytes_max, {1024, 1 << 30});
+  section.number("header_bytes_max", http.header_bytes_max, {256, 1 << 20});
+  section.time("idle_timeout_ms", http.idle_timeout, {1, kDay});
+  section.time("request_timeout_ms", http.request_timeout, {1, kDay});
+  section.end();
+}
+
+void read_lanes(ConfigSection section, LaneConfig& lanes) {
+  section.number("local_rounds_in_flight", lanes.local_rounds_in_flight, {1, 64});
+  section.number("cross_rounds_in_flight", lanes.cross_rounds_in_flight, {1, 64});
+  section.number("local_round_transfers_max", lanes.local_round_transfers_max, {1, 8192});
+  section.number("cross_round_transfers_max", lanes.cross_round_transfers_max, {1, 8192});
+  section.end();
+}
+
+void read_database(ConfigSection& section, DatabaseConfig& database) {
+  section.text("host", database.host);
+  section.text("port", database.port);
+  if (!section.text("database", database.database)) {
+    section.fail("database", "is missing; the name of the database is wanted");
+  }
+  section.text("user", database.user);
+  section.text("password", database.password);
+  section.text("options", database.options);
+  section.number("connections", database.connections, {1, 1000});
+  section.number("waiting_max", database.waiting_max, {1, 1'000'000});
+  section.time("connect_timeout_ms", database.connect_timeout, {1, kDay});
+  section.time("statement_timeout_ms", database.statement_timeout, {1, kDay});
+  section.time("lock_timeout_ms", database.lock_timeout, {1, kDay});
+}
+
+void read_shard(ConfigSection section, Config& config) {
+  if (!section.text("name", config.shard_name)) {
+    section.fail("name", "is missing; the shard's name is wanted, such as shard-1");
+  } else if (!is_valid_shard_name(config.shard_name)) {
+    section.fail("name", "must be 1 to 63 of a-z, 0-9, - and _");
+  }
+  read_database(section, config.shard);
+  section.end();
+}
+
+void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
+  read_listen(section, coordinator.listen);
+  section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
+  section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
+  section.number("orders_queued_max", coordinator.orders_queued_max, {1, 10'000'000});
+  section.number("routes_cached_max", coordinator.routes_cached_max, {1, 100'000'000});
+  section.number("rounds_retries_max", coordinator.rounds_retries_max, {1, 1'000'000});
+  section.time("deadline_ms", coordinator.deadline, {1, kDay});
+  section.time("deadline_max_ms", coordinator.deadline_max, {1, kDay});
+  section.time("settle_wait_ms", coordinator.settle_wait, {1, kDay});
+  section.time("agent_timeout_ms", coordinator.agent_timeout, {1, kDay});
+  section.number("agent_connections_max", coordinator.agent_connections_max, {1, 10'000});
+  section.time("directory_refresh_ms", coordinator.directory_refresh, {10, kDay});
+  section.time("shutdown_grace_ms", coordinator.shutdown_grace, {0, kDay});
+  section.end();
+}
+
+void read_agent(ConfigSection section, AgentConfig& agent) {
+  read_listen(section, agent.listen);
+  section.section("http", [&](ConfigSection http) { read_http(http, agent.http); });
+  section.number("rounds_in_flight_max", agent.rounds_in_flight_max, {1, 100'000});
+  section.number("heads_cached_max", agent.heads_cached_max, {2, 100'000'000});
+  section.number("worlds_max", agent.worlds_max, {1, AccountId::kWorldSlotsMax});
+  section.number("stale_retries_max", agent.stale_retries_max, {0, 100});
+  section.number("busy_patience", agent.busy_patience, {1, 1000});
+  section.time("keep_for_patient_ms", agent.keep_for_patient, {1, kDay});
+  section.time("reservation_ms", agent.reservation, {1, kDay});
+  section.time("scan_interval_ms", agent.scan_interval, {1, kDay});
+  section.time("in_doubt_age_ms", agent.in_doubt_age, {1, kDay});
+  section.number("prepared_headroom", agent.prepared_headroom, {0, 10'000});
+  section.time("shutdown_grace_ms", agent.shutdown_grace, {0, kDay});
+  section.end();
+}
+
+void read_log(ConfigSection section, Config& config) {
+  section.text("level", config.log_level);
+  constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "error"};
+  if (!std::ranges::count(kLevels, config.log_level)) {
+    section.fail("level", "must be one of trace, debug, info, warn, error");
+  }
+  section.end();
+}
+
+void read_config(ConfigSection root, Config& config) {
+  root.text("cluster", config.cluster);
+  if (!is_valid_cluster_name(config.cluster)) {
+    root.fail("cluster", "must be 1 to 63 of a-z, 0-9, - and _");
+  }
+  root.text("currency", config.currency);
+  if (find_currency(config.currency) == nullptr) {
+    root.fail("currency", "must be a code of ISO 4217, such as EUR");
+  }
+  root.section("directory", [&](ConfigSection section) {
+    config.has_directory = true;
+    read_database(section, config.directory);
+    section.end();
+  });
+  root.section("shard", [&](ConfigSection section) {
+    config.has_shard = true;
+    read_shard(section, config);
+  });
+  root.section("coordinator", [&](ConfigSection section) { read_coordinator(section, config.coordinator); });
+  root.section("agent", [&](ConfigSection section) { read_agent(section, config.agent); });
+  root.section("log", [&](ConfigSection section) { read_log(section, config); });
+  root.end();
+}
+
+// 'value' as libpq reads it.
+std::string libpq_quoted(std::string_view value) {
+  std::string text = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "'";
+}
+
+}  // namespace
+
+std::string DatabaseConfig::dsn() const {
+  const auto seconds = std::max<std::int64_t>(2, (connect_timeout.count() + 999) / 1000);
+  auto text = "host=" + libpq_quoted(host) + " port=" + libpq_quoted(port) + " dbname=" + libpq_quoted(database) +
+              " user=" + libpq_quoted(user);
+  if (!password.empty()) text += " password=" + libpq_quoted(password);
+  text += " connect_timeout=" + std::to_string(seconds) +
+          " client_encoding=UTF8 keepalives=1 keepalives_idle=10 keepalives_interval=5"
+          " keepalives_count=3 tcp_user_timeout=20000";
+  // Session settings ride on the connection's start: no statement of their own, and on every session.
+  // Sequential scans are off because large arrays against a middling table would choose them.
+  text += " options=" +
+          libpq_quoted("-c jit=off -c enable_seqscan=off -c timezone=UTC "
+                 "-c default_transaction_isolation=read\\ committed "
+                 "-c standard_conforming_strings=on -c idle_in_transaction_session_timeout=30000 "
+                 "-c statement_timeout=" +
+                 std::to_string(statement_timeout.count()) +
+                 " -c lock_timeout=" + std::to_string(lock_timeout.count()));
+  if (!options.empty()) text += " " + options;
+  return text;
+}
+
+std::string DatabaseConfig::describe() const {
+  return "database " + database + " on " + host + ":" + port + " as " + user;
+}
+
+Result<Config> load_config(const std::string& file) {
+  const auto fail = [](std::string what) { return Error{Fault::Internal, std::move(what)}; };
+  Config config;
+  config.file = file;
+  try {
+    const auto root = YAML::LoadFile(file);
+    if (!root.IsMap() && !root.IsNull()) return fail(file + ": the file must hold keys and values");
+    ConfigFaults faults{file, {}};
+    read_config(ConfigSection(root, "", faults), config);
+    if (!faults.sentences.empty()) return fail(faults.sentences.front());
+  } catch (const YAML::BadFile&) {
+    return fail(file + ": cannot be read; give a file that exists with --config");
+  } catch (const YAML::Exception& error) {
+    return fail(file + ":" + std::to_string(error.mark.line + 1) + ": " + error.msg);
+  }
+  return config;
+}
+
+}  // namespace koshel::platform

@@ -1,0 +1,179 @@
+#include "platform/postgres.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "platform/log.hpp"
+
+namespace koshel::platform {
+namespace {
+
+bool starts_with(const std::string& text, std::string_view prefix) {
+  return std::string_view(text).starts_with(prefix);
+}
+
+Error error_of_sqlstate(std::string sqlstate, std::string context) {
+  auto fault = Fault::Internal;
+  // The server ended the session: what ran may have been committed a moment before.
+  if (starts_with(sqlstate, "57P") || starts_with(sqlstate, "08")) {
+    fault = Fault::InDoubt;
+  } else if (sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "55P03" ||
+             sqlstate == "57014" || sqlstate == "55000") {
+    fault = Fault::Retryable;
+  } else if (starts_with(sqlstate, "53")) {
+    fault = Fault::Unavailable;
+  }
+  return {fault, std::move(context), std::move(sqlstate)};
+}
+
+}  // namespace
+
+Error error_of_current_exception() {
+  try {
+    throw;
+  } catch (const pqxx::broken_connection& error) {
+    return {Fault::InDoubt, std::string("connection to PostgreSQL lost: ") + error.what()};
+  } catch (const pqxx::in_doubt_error& error) {
+    return {Fault::InDoubt, error.what()};
+  } catch (const pqxx::deadlock_detected& error) {
+    return error_of_sqlstate("40P01", error.what());
+  } catch (const pqxx::serialization_failure& error) {
+    return error_of_sqlstate("40001", error.what());
+  } catch (const pqxx::sql_error& error) {
+    return error_of_sqlstate(error.sqlstate(), error.what());
+  } catch (const std::exception& error) {
+    return {Fault::Internal, error.what()};
+  }
+}
+
+Result<std::unique_ptr<pqxx::connection>> connect(const DatabaseConfig& config,
+                                                  const std::string& application_name) {
+  try {
+    auto connection = std::make_unique<pqxx::connection>(config.dsn() + " application_name='" +
+                                                         application_name + "'");
+#if PQXX_VERSION_MAJOR < 7
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    // libpqxx 6 would silently open a new session in the place of a dead one.
+    connection->activate();
+    connection->inhibit_reactivation(true);
+#pragma GCC diagnostic pop
+#endif
+    return connection;
+  } catch (const std::exception& error) {
+    return Error{Fault::Unavailable, "cannot connect to " + config.describe() + ": " + error.what()};
+  }
+}
+
+// Queue and threads. Jobs run on pool threads; everything else of the pool is called on the loop.
+struct PgPool::State {
+  boost::asio::any_io_executor loop;
+  DatabaseConfig config;
+  std::function<void(pqxx::connection&)> on_connect;
+
+  mutable std::mutex mutex;
+  std::condition_variable wake;
+  std::deque<Job> queue;           // bounded by config.waiting_max
+  std::string application_name;
+  int generation = 0;              // sessions of an older one are closed before their next job
+  bool is_stopping = false;
+  std::vector<std::thread> threads;
+
+  struct Session {
+    std::unique_ptr<pqxx::connection> connection;
+    int generation = 0;
+  };
+
+  Result<pqxx::connection*> ready(Session& session, int wanted, const std::string& name) {
+    if (session.connection && session.generation == wanted && session.connection->is_open()) {
+      return session.connection.get();
+    }
+    session.connection.reset();
+    auto connected = connect(config, name);
+    if (!connected) return connected.error();
+    session.connection = std::move(connected.value());
+    session.generation = wanted;
+    if (on_connect) {
+      const auto prepared = guarded([&] { on_connect(*session.connection); });
+      if (!prepared) {
+        session.connection.reset();
+        return Error{Fault::Unavailable, prepared.error().context};
+      }
+    }
+    return session.connection.get();
+  }
+
+  void serve() {
+    Session session;
+    for (;;) {
+      std::unique_lock lock(mutex);
+      wake.wait(lock, [this] { return is_stopping || !queue.empty(); });
+      if (is_stopping) return;
+      auto job = std::move(queue.front());
+      queue.pop_front();
+      const auto wanted = generation;
+      const auto name = application_name;
+      lock.unlock();
+      const auto failure = job(ready(session, wanted, name));
+      // After an error a transaction may be open, or the session gone: the next job starts anew.
+      const bool is_lost = failure && failure->fault == Fault::InDoubt;
+      if (is_lost) session.connection.reset();
+    }
+  }
+};
+
+PgPool::PgPool(boost::asio::any_io_executor loop, DatabaseConfig config,
+               std::string application_name,
+               std::function<void(pqxx::connection&)> on_connect)
+    : state_(std::make_unique<State>()) {
+  state_->loop = std::move(loop);
+  state_->config = std::move(config);
+  state_->application_name = std::move(application_name);
+  state_->on_connect = std::move(on_connect);
+  for (int i = 0; i < state_->config.connections; ++i) {
+    state_->threads.emplace_back([state = state_.get()] { state->serve(); });
+  }
+}
+
+PgPool::~PgPool() {
+  std::deque<Job> waiting;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->is_stopping = true;
+    waiting.swap(state_->queue);
+  }
+  state_->wake.notify_all();
+  for (auto& thread : state_->threads) thread.join();
+  for (auto& job : waiting) job(Error{Fault::Unavailable, "the pool is closing"});
+}
+
+void PgPool::enqueue(Job job) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (static_cast<int>(state_->queue.size()) < state_->config.waiting_max) {
+      state_->queue.push_back(std::move(job));
+      state_->wake.notify_one();
+      return;
+    }
+  }
+  job(Error{Fault::Overloaded, "too many calls wait for PostgreSQL"});
+}
+
+void PgPool::on_loop(std::function<void()> call) {
+  boost::asio::post(state_->loop, std::move(call));
+}
+
+void PgPool::reconnect_as(std::string application_name) {
+  const std::lock_guard lock(state_->mutex);
+  state_->application_name = std::move(application_name);
+  ++state_->generation;
+}
+
+int PgPool::waiting() const {
+  const std::lock_guard lock(state_->mutex);
+  return static_cast<int>(state_->queue.size());
+}
+
+}  // namespace koshel::platform

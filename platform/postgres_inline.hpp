@@ -1,0 +1,55 @@
+#pragma once
+// The templates of postgres.hpp.
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "platform/postgres.hpp"
+
+namespace koshel::platform {
+
+template <class Work>
+auto guarded(Work&& work) -> Result<std::invoke_result_t<Work>> {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
+      work();
+      return success();
+    } else {
+      return work();
+    }
+  } catch (const std::exception&) {
+    return error_of_current_exception();
+  }
+}
+
+template <class Work, class Done>
+void PgPool::post(Work work, Done done) {
+  using T = std::invoke_result_t<Work&, pqxx::connection&>;
+  // Shared, because std::function wants what it holds to be copyable.
+  auto shared = std::make_shared<std::pair<Work, Done>>(std::move(work), std::move(done));
+  enqueue([this, shared](Result<pqxx::connection*> connection) -> std::optional<Error> {
+    auto result = connection ? guarded([&] { return shared->first(*connection.value()); })
+                             : Result<T>(connection.error());
+    auto failure = result ? std::nullopt : std::optional(result.error());
+    on_loop([shared, result = std::move(result)]() mutable { shared->second(std::move(result)); });
+    return failure;
+  });
+}
+
+template <class Work>
+auto PgPool::run(Work work)
+    -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>> {
+  using Answer = Result<std::invoke_result_t<Work&, pqxx::connection&>>;
+  auto initiate = [this, work = std::move(work)](auto handler) mutable {
+    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+    post(std::move(work),
+         [shared](Answer answer) mutable { (*shared)(std::move(answer)); });
+  };
+  // Result has no default value, which an awaited argument needs: the answer travels in an optional.
+  auto pending = boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Answer)>(
+      std::move(initiate), boost::asio::use_awaitable);
+  co_return co_await std::move(pending);
+}
+
+}  // namespace koshel::platform
