@@ -133,11 +133,19 @@ Outcome<void> Cluster::up() {
   started_.clear();
   auto done = start_all(state_.processes);
   if (done) done = register_shards();
-  if (!done) {
-    if (!started_.empty()) say("stopping what was started");
-    stop_in_order(started_);
+  if (done) return done;
+  const auto dead = std::find_if(started_.begin(), started_.end(),
+                                 [&](const auto& spec) { return !is_running(spec); });
+  if (dead != started_.end()) {
+    done = Failure(ExitCode::Unavailable, dead->name + " ended" + log_says(*dead));
   }
+  if (!started_.empty()) say("stopping what was started");
+  stop_in_order(started_);
   return done;
+}
+
+std::string Cluster::log_says(const ProcessSpec& spec) const {
+  return "; its log says:" + log_tail(state_.log_of(spec), log_from_.at(spec.name));
 }
 
 Outcome<void> Cluster::start_all(const std::vector<ProcessSpec>& specs) {
@@ -230,9 +238,6 @@ Outcome<void> Cluster::wait_until_serving(const ProcessSpec& spec) {
   const Duration patience =
       spec.role == ProcessRole::Postgres ? Duration(kRecoveryWait) : Duration(kServeWait);
   const auto started = steady_clock::now();
-  const auto log_says = [&] {
-    return "; its log says:" + log_tail(state_.log_of(spec), log_from_.at(spec.name));
-  };
   for (auto told = started;;) {
     if (is_interrupted()) return interrupted();
     const auto served = serves(spec);
@@ -246,12 +251,12 @@ Outcome<void> Cluster::wait_until_serving(const ProcessSpec& spec) {
       KOSHEL_TRY(start(spec));
     } else {
       return Failure(ExitCode::Unavailable,
-                     spec.name + " ended while it was starting" + log_says());
+                     spec.name + " ended while it was starting" + log_says(spec));
     }
     if (is_over) {
       return Failure(ExitCode::Unavailable, spec.name + " does not serve after " +
                                                 format_duration(now - started) + " (" +
-                                                served.error().sentence + ")" + log_says());
+                                                served.error().sentence + ")" + log_says(spec));
     }
     if (now - told > kNewsInterval) {
       told = now;

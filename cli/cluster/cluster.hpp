@@ -60,6 +60,8 @@ class Cluster {
   Outcome<void> start_all(const std::vector<ProcessSpec>& specs);
   Outcome<void> start_role(const std::vector<ProcessSpec>& specs, ProcessRole role);
   Outcome<void> start(const ProcessSpec& spec);
+  std::string log_says(
+      const ProcessSpec& spec) const;  // since its start, for the end of a sentence
   bool is_worth_starting_again(const ProcessSpec& spec) const;
   Outcome<void> wait_until_serving(const ProcessSpec& spec);
   Outcome<void> initialise_shards(const std::vector<ProcessSpec>& specs);

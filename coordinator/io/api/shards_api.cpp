@@ -43,8 +43,9 @@ Respond ShardsApi::list(HttpRequest) {
   for (const auto& shard : context_.service.shards().shards()) {
     const auto count = std::ranges::find(counts.value(), shard.id, &directory::ShardUsers::shard);
     auto pending_json = shard_json(shard, count == counts.value().end() ? 0 : count->users);
+    const auto text = co_await std::move(pending_json);
     items += items.empty() ? "" : ",";
-    items += co_await std::move(pending_json);
+    items += text;
   }
   co_return HttpResponse{200, "application/json", "{\"shards\":[" + items + "]}", {}};
 }
@@ -91,7 +92,8 @@ Respond ShardsApi::add(HttpRequest request) {
         Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"});
   }
   auto pending_check = check_agent(agent.value(), name.value());
-  if (const auto problem = co_await std::move(pending_check)) co_return to_response(*problem);
+  const auto problem = co_await std::move(pending_check);
+  if (problem) co_return to_response(*problem);
 
   directory::Shard shard{ShardId(), name.value(), agent.value(), static_cast<int>(shard_weight),
                          directory::ShardState::Active};
@@ -115,7 +117,8 @@ Respond ShardsApi::add(HttpRequest request) {
   for (const auto& known : context_.service.shards().shards()) {
     if (known.name != shard.name) continue;
     auto pending_json = shard_json(known, 0);
-    co_return HttpResponse{201, "application/json", co_await std::move(pending_json), {}};
+    auto text = co_await std::move(pending_json);
+    co_return HttpResponse{201, "application/json", std::move(text), {}};
   }
   co_return to_response(problem_of(FailCode::Internal));
 }

@@ -152,7 +152,8 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
       dones.emplace_back(planned.error());
     } else if (planned.value().obstacle) {
       auto pending = obstacle_or_key(planned.value(), deadline);
-      dones.emplace_back(co_await std::move(pending));
+      auto problem = co_await std::move(pending);
+      dones.emplace_back(std::move(problem));
     } else {
       orders.emplace_back(planned.value().order);
       places.push_back(dones.size());
