@@ -165,12 +165,21 @@ void CoordinatorService::spawn(asio::awaitable<void> work) {
   });
 }
 
+asio::awaitable<std::shared_ptr<AgentClient>> CoordinatorService::agent(ShardId shard) {
+  auto known = shards_.agent(shard);
+  if (known) co_return known;
+  auto refreshing = refresh();
+  co_await std::move(refreshing);
+  co_return shards_.agent(shard);
+}
+
 template <class Reply, class Message>
 asio::awaitable<Result<Reply>> CoordinatorService::ask_agent(ShardId shard, std::string path,
                                                              Message message) {
-  const auto agent = shards_.agent(shard);
-  if (!agent) co_return Error{Fault::Unavailable, "the shard is not in the directory"};
-  auto pending = agent->call<Reply>(std::move(path), std::move(message));
+  auto finding = agent(shard);
+  const std::shared_ptr<AgentClient> client = co_await std::move(finding);
+  if (!client) co_return Error{Fault::Unavailable, "the shard is not in the directory"};
+  auto pending = client->call<Reply>(std::move(path), std::move(message));
   co_return co_await std::move(pending);
 }
 

@@ -31,6 +31,8 @@ class CoordinatorService {
   boost::asio::awaitable<std::vector<Outcome>> submit(std::vector<Order> orders, Instant deadline);
 
   ShardView& shards() { return shards_; }
+  // The shard's agent; a shard that is new here is looked for in the directory first. Null: there is none.
+  boost::asio::awaitable<std::shared_ptr<AgentClient>> agent(ShardId shard);
   directory::DirectoryStore& directory() { return directory_; }
   directory::DecisionLog& log() { return log_; }
   const CoordinatorMachine& machine() const { return machine_; }

@@ -132,6 +132,8 @@ std::string AgentApi::metrics() const {
                number(counters.reservations_expired), shard)
       .counter("take_overs_total", "Times this agent took its shard over",
                number(counters.take_overs), shard)
+      .counter("prepared_scans_total", "Looks at the server's prepared transactions",
+               number(counters.prepared_scans), shard)
       .gauge("agent_serving", "1 while rounds are served", machine.is_serving() ? 1 : 0, shard)
       .gauge("agent_epoch", "The agent's epoch", number(machine.epoch().value()), shard)
       .gauge("rounds_in_flight", "Rounds under way", number(machine.rounds_in_flight()), shard)

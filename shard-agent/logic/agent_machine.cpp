@@ -111,6 +111,7 @@ void AgentMachine::handle(DecisionRead&& event, const Now&, Effects& out) {
 
 void AgentMachine::handle(PreparedScanned&& event, const Now& now, Effects& out) {
   is_scanning_ = false;
+  ++memory_.counters.prepared_scans;
   next_scan_ = now.steady + memory_.limits.scan_interval;
   if (state_ == State::Serving) cross_.on(event, out);
 }

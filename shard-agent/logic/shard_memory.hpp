@@ -34,6 +34,7 @@ struct AgentCounters {  // for metrics; monotonic
   std::int64_t recovered_abort = 0;
   std::int64_t reservations_expired = 0;
   std::int64_t take_overs = 0;
+  std::int64_t prepared_scans = 0;
 };
 
 struct ShardMemory {

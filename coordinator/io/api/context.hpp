@@ -67,7 +67,8 @@ boost::asio::awaitable<Checked<Reply>> ask_owner(ApiContext context, directory::
                                                  std::string path, Message message,
                                                  Instant deadline, IsMoved is_moved) {
   for (;;) {
-    const auto agent = context.service.shards().agent(route.route.shard);
+    auto finding = context.service.agent(route.route.shard);
+    const std::shared_ptr<AgentClient> agent = co_await std::move(finding);
     if (!agent) co_return problem_of(FailCode::ShardUnavailable);
     auto pending = agent->call<Reply>(path, message);
     auto reply = co_await std::move(pending);

@@ -71,6 +71,10 @@ asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>&
                                             std::vector<std::optional<Problem>>& problems,
                                             std::vector<OpenOrder>& orders,
                                             std::vector<std::size_t>& places) {
+  if (context_.service.shards().shards().empty()) {  // the first may just have been added
+    auto refreshing = context_.service.refresh();
+    co_await std::move(refreshing);
+  }
   std::vector<std::string> names;
   for (const auto& user : users) {
     if (user) names.push_back(user.value().name);
@@ -214,7 +218,8 @@ asio::awaitable<Checked<std::vector<FoundUser>>> UsersApi::read_heads(
   for (const auto& named : routes) reads[named.route.shard].accounts.push_back(named.route.account);
   boost::unordered_flat_map<AccountId, Head, std::hash<AccountId>> heads;
   for (const auto& [shard, read] : reads) {
-    const auto agent = context_.service.shards().agent(shard);
+    auto finding = context_.service.agent(shard);
+    const std::shared_ptr<AgentClient> agent = co_await std::move(finding);
     if (!agent) co_return problem_of(FailCode::ShardUnavailable);
     auto pending = agent->call<messages::HeadsRead>("/v1/accounts/heads", read);
     const auto reply = co_await std::move(pending);

@@ -1,0 +1,185 @@
+"""Real processes killed under load on real PostgreSQL: nothing is lost, nothing stays in doubt."""
+
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from tests.support.harness import BIN, Client, cluster, free_port, wait_until
+from tests.support.load import Load
+
+
+def more_than(load, count):
+    return lambda: len(load.committed) > count
+
+
+class RecoveryTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.context = cluster(shards=2, coordinators=2)
+        cls.cluster = cls.context.__enter__()
+        cls.api = cls.cluster.client()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.context.__exit__(None, None, None)
+
+    def users(self):
+        mark = self.id().rsplit(".", 1)[1][-24:]
+        return [self.api.user(f"{mark}-{i}", balance="500", max_balance="100000")["name"]
+                for i in range(8)]
+
+    def urls(self):
+        return [self.cluster.url(1), self.cluster.url(2)]
+
+    def finish(self, load):
+        print(f"{self.id().rsplit('.', 1)[1]}: committed {len(load.committed)}, "
+              f"answers on the way {load.errors}, longest wait {load.longest_wait:.2f} s")
+        load.check(self.cluster.client(), "500")
+        self.cluster.check_books()
+
+    def kill_under_load(self, victims, how=signal.SIGKILL, rounds=2):
+        with Load(self.urls(), self.users(), threads=6) as load:
+            for _ in range(rounds):
+                for victim in victims:
+                    wait_until(more_than(load, len(load.committed) + 100), "transfers before the kill")
+                    self.cluster.kill(victim, how)
+                    wait_until(lambda: self.cluster.processes()[victim]["pid"] is None, "the death")
+                    self.cluster.restart(victim)
+            wait_until(more_than(load, len(load.committed) + 100), "transfers after the last kill")
+        self.finish(load)
+
+    def test_a_killed_agent_loses_nothing(self):
+        self.kill_under_load(["agent-1", "agent-2"])
+
+    def test_a_killed_shard_database_loses_nothing(self):
+        self.kill_under_load(["shard-1", "shard-2"], how=signal.SIGQUIT)  # immediate stop
+
+    def test_a_killed_directory_loses_nothing(self):
+        self.kill_under_load(["directory"], how=signal.SIGQUIT)
+
+    def test_a_killed_coordinator_is_not_needed_for_recovery(self):
+        with Load([self.cluster.url(2)], self.users(), threads=6) as load:
+            wait_until(more_than(load, 200), "transfers before the kill")
+            self.cluster.kill("coordinator-2")
+            killed = time.monotonic()
+
+            def nothing_in_doubt():
+                counts = [self.cluster.sql(shard, "select count(*) from pg_prepared_xacts")
+                          for shard in self.cluster.shards()]
+                return counts == [[["0"]], [["0"]]]
+
+            wait_until(nothing_in_doubt, "recovery without any coordinator", seconds=30)
+            print(f"nothing in doubt {time.monotonic() - killed:.1f} s after kill -9")
+            self.cluster.restart("coordinator-2")
+            wait_until(more_than(load, len(load.committed) + 100), "transfers after the restart")
+        self.finish(load)
+
+    def test_terminated_sessions_lose_nothing(self):
+        with Load(self.urls(), self.users(), threads=6) as load:
+            for _ in range(5):
+                wait_until(more_than(load, len(load.committed) + 50), "transfers")
+                for database in ("shard-1", "shard-2", "directory"):
+                    self.cluster.sql(database, "select pg_terminate_backend(pid) from pg_stat_activity "
+                                               "where application_name like 'koshel%'")
+            wait_until(more_than(load, len(load.committed) + 100), "transfers afterwards")
+        self.finish(load)
+
+    def test_a_stopped_agent_that_wakes_up_finds_its_epoch_over(self):
+        status = self.cluster.processes()["agent-1"]
+        os.kill(status["pid"], signal.SIGSTOP)
+        config = os.path.join(self.cluster.path, "agent-1.yml")
+        text = open(config).read()
+        port = status["url"].rsplit(":", 1)[1]
+        second_port = free_port()
+        second_config = os.path.join(self.cluster.dir, "second.yml")
+        with open(second_config, "w") as out:
+            out.write(text.replace(f":{port}", f":{second_port}"))
+        second = subprocess.Popen([BIN / "koshel-shard-agent", "--config", second_config],
+                                  stderr=subprocess.DEVNULL)
+        try:
+            def is_ready():
+                try:
+                    return Client(f"http://127.0.0.1:{second_port}").get("/readyz").status == 200
+                except OSError:
+                    return False
+
+            wait_until(is_ready, "the second agent")
+            os.kill(status["pid"], signal.SIGCONT)
+            # Whatever the old one is asked now, it must not answer from what it remembers.
+            names = self.users()
+            for payer, payee in zip(names, names[1:]):
+                self.api.transfer(payer, payee, "1")
+            wait_until(lambda: self.cluster.processes()["agent-1"]["pid"] is None, "the old agent's end")
+        finally:
+            second.send_signal(signal.SIGTERM)
+            second.wait(30)
+        self.cluster.restart("agent-1")
+        self.cluster.check_books()
+
+    def test_with_the_directory_down_a_shard_serves_its_own(self):
+        names = self.users()
+        users = {name: self.api.get(f"/v1/users/{name}").json["shard"] for name in names}
+        same = next((a, b) for a in names for b in names if a != b and users[a] == users[b])
+        cross = next((a, b) for a in names for b in names if users[a] != users[b])
+        self.cluster.kill("directory", signal.SIGQUIT)
+        wait_until(lambda: self.cluster.processes()["directory"]["pid"] is None, "the death")
+        reply = self.api.transfer(*cross, "1", Koshel_Deadline_Ms=5000)
+        self.assertEqual((reply.status, reply.code), (503, "DIRECTORY_UNAVAILABLE"), reply.text)
+        self.assertEqual(self.api.transfer(*same, "1").status, 201)
+        self.cluster.restart("directory")
+        wait_until(lambda: self.api.transfer(*cross, "1").status == 201, "cross-shard transfers again")
+        self.cluster.check_books()
+
+    def test_one_shard_down_leaves_the_others_alone(self):
+        names = self.users()
+        users = {name: self.api.get(f"/v1/users/{name}").json["shard"] for name in names}
+        on_two = [name for name in names if users[name] == "shard-2"]
+        on_one = [name for name in names if users[name] == "shard-1"]
+        self.cluster.kill("agent-1")
+        wait_until(lambda: self.cluster.processes()["agent-1"]["pid"] is None, "the death")
+        self.assertEqual(self.api.transfer(on_two[0], on_two[1], "1").status, 201)
+        reply = self.api.transfer(on_one[0], on_two[0], "1", Koshel_Deadline_Ms=5000)
+        self.assertEqual((reply.status, reply.code), (503, "SHARD_UNAVAILABLE"), reply.text)
+        self.cluster.restart("agent-1")
+        wait_until(lambda: self.api.transfer(on_one[0], on_two[0], "1").status == 201, "its return")
+        self.cluster.check_books()
+
+    def test_foreign_prepared_transactions_are_left_alone(self):
+        for gid in ("koshel:clusterx:1:1:1", "koshel:koshel:1:1:12", "other"):
+            self.cluster.sql("shard-1", f"begin; create table t{abs(hash(gid))}(x int); "
+                                        f"prepare transaction '{gid}'")
+        before = self.scans()
+        wait_until(lambda: self.scans() >= before + 2, "two scans")
+        left = [row[0] for row in self.cluster.sql("shard-1", "select gid from pg_prepared_xacts")]
+        self.assertEqual(sorted(left), ["koshel:clusterx:1:1:1", "koshel:koshel:1:1:12", "other"])
+        for gid in left:
+            self.cluster.sql("shard-1", f"rollback prepared '{gid}'")
+
+    def scans(self):
+        url = self.cluster.processes()["agent-1"]["url"]
+        for line in Client(url).get("/metrics").text.splitlines():
+            if line.startswith("koshel_prepared_scans_total"):
+                return int(line.rsplit(" ", 1)[1])
+        raise AssertionError("no such metric")
+
+    def test_a_prepared_round_without_decision_is_rolled_back(self):
+        name = self.users()[0]
+        account = self.api.get(f"/v1/users/{name}").json
+        shard = account["shard"]
+        cluster_name = self.cluster.sql(shard, "select cluster, shard_id from identity")[0]
+        gid = f"koshel:{cluster_name[0]}:1:999999999:{cluster_name[1]}"
+        self.cluster.sql(shard, f"insert into holds values ('{gid}', array[{account['id']}])")
+        self.cluster.sql(shard, "begin; insert into applied_rounds values (1, 999999999, false); "
+                                f"prepare transaction '{gid}'")
+        wait_until(lambda: self.cluster.sql(shard, "select count(*) from pg_prepared_xacts") == [["0"]],
+                   "recovery", seconds=30)
+        decided = self.cluster.sql("directory", "select is_commit from decisions "
+                                                "where incarnation = 1 and sequence = 999999999")
+        self.assertEqual(decided, [["f"]])  # recovery writes abort before it rolls back
+        self.assertEqual(self.api.transfer("@world", name, "1").status, 201)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,178 @@
+"""A real cluster for a test: started by the console, in a temporary folder, stopped and deleted after."""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("KOSHEL_BIN", ROOT / "build" / "bin"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, what, seconds=60.0):
+    """Polls until `condition()` is true and returns its value; fails with `what` when time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain: {what}")
+        time.sleep(0.02)
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers}
+        self.text = body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    @property
+    def code(self):
+        return self.json.get("code")
+
+
+class Client:
+    """One kept-alive connection to a coordinator."""
+
+    def __init__(self, url, timeout=60):
+        parsed = urllib.parse.urlparse(url)
+        self.connection = http.client.HTTPConnection(parsed.hostname, parsed.port, timeout=timeout)
+
+    def call(self, method, path, body=None, **headers):
+        data = None
+        all_headers = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+        if body is not None:
+            data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+            data = data.encode() if isinstance(data, str) else data
+            all_headers.setdefault("Content-Type", "application/json")
+        try:
+            self.connection.request(method, path, data, all_headers)
+            response = self.connection.getresponse()
+            return Reply(response.status, response.getheaders(), response.read())
+        except Exception:
+            self.connection.close()
+            raise
+
+    def get(self, path, **headers):
+        return self.call("GET", path, **headers)
+
+    def post(self, path, body, **headers):
+        return self.call("POST", path, body, **headers)
+
+    def user(self, name, **fields):
+        body = {"name": name, "max_balance": "1000", **fields}
+        reply = self.post("/v1/users", body)
+        assert reply.status == 201, reply.text
+        return reply.json
+
+    def balance(self, name):
+        reply = self.get("/v1/users/" + urllib.parse.quote(name))
+        assert reply.status == 200, reply.text
+        return reply.json["balance"]
+
+    def transfer(self, payer, payee, amount, **headers):
+        return self.post("/v1/transfers", {"from": payer, "to": payee, "amount": amount}, **headers)
+
+
+class Cluster:
+    def __init__(self, shards=2, coordinators=1):
+        self.dir = tempfile.mkdtemp(prefix="koshel-test-")
+        os.chmod(self.dir, 0o755)
+        self.path = os.path.join(self.dir, "cluster")
+        self.port = free_port()
+        self.run("cluster", "up", "--dir", self.path, "--shards", str(shards), "--coordinators",
+                 str(coordinators), "--port", str(self.port), check=True)
+
+    def run(self, *args, check=False, stdin=None):
+        """Runs the console; returns the finished process."""
+        done = subprocess.run([str(BIN / "koshel"), *args], capture_output=True, text=True, input=stdin,
+                              env={**os.environ, "KOSHEL_SERVER": self.url()}, timeout=300)
+        if check and done.returncode != 0:
+            raise AssertionError(f"koshel {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
+        return done
+
+    def url(self, coordinator=1):
+        return f"http://127.0.0.1:{self.port + coordinator - 1}"
+
+    def client(self, coordinator=1, **options):
+        return Client(self.url(coordinator), **options)
+
+    def processes(self):
+        text = self.run("cluster", "status", "--dir", self.path, "--output", "json", check=True).stdout
+        return {process["name"]: process for process in json.loads(text)["processes"]}
+
+    def sql(self, name, query):
+        """Rows of a query on the database `name`, as lists of texts."""
+        dsn = self.processes()[name]["dsn"]
+        done = subprocess.run(["psql", dsn, "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", query],
+                              capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    def shards(self):
+        return [name for name in self.processes() if name.startswith("shard-")]
+
+    def kill(self, name, how=signal.SIGKILL):
+        os.kill(self.processes()[name]["pid"], how)
+
+    def restart(self, name):
+        self.run("cluster", "restart", name, "--dir", self.path, check=True)
+
+    def destroy(self):
+        self.run("cluster", "destroy", "--dir", self.path)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- what must always hold
+
+    def check_books(self):
+        """The sum is zero, limits hold, chains are whole, nothing is prepared or held."""
+        total = 0
+        for shard in self.shards():
+            wait_until(lambda: self.sql(shard, "select count(*) from pg_prepared_xacts") == [["0"]],
+                       f"prepared transactions are left on {shard}")
+            total += int(self.sql(shard, "select coalesce(sum(balance), 0) from heads")[0][0])
+            broken = self.sql(shard, """
+                select account, version from (
+                  select account, version, balance, min_balance, max_balance,
+                         sum(amount) over chain as summed, row_number() over chain as place
+                    from entries window chain as (partition by account order by version)) e
+                 where summed <> balance or place <> version
+                    or balance not between min_balance and max_balance""")
+            assert broken == [], f"{shard}: {broken[:5]}"
+        assert total == 0, f"the sum of all balances is {total}"
+        transfers = {}
+        for shard in self.shards():
+            for transfer, amount in self.sql(
+                    shard, "select transfer, sum(amount) from entries where transfer is not null "
+                           "group by transfer"):
+                transfers[transfer] = transfers.get(transfer, 0) + int(amount)
+        halves = [transfer for transfer, amount in transfers.items() if amount != 0]
+        assert halves == [], f"transfers with one side only: {halves[:5]}"
+
+
+@contextlib.contextmanager
+def cluster(**options):
+    running = Cluster(**options)
+    try:
+        yield running
+    finally:
+        running.destroy()
