@@ -1,7 +1,7 @@
 #pragma once
-// Strong ids without implicit conversion, so that an account can never stand where a shard is meant.
-// Also the two compound ids of the protocol: RoundId, and Gid (the name PostgreSQL knows a prepared
-// round by). No id is ever used twice; who hands each out is said beside it.
+// Strong ids without implicit conversion, so that an account can never stand where a shard is
+// meant. Also the two compound ids of the protocol: RoundId, and Gid (the name PostgreSQL knows a
+// prepared round by). No id is ever used twice; who hands each out is said beside it.
 
 #include <compare>
 #include <cstdint>
@@ -26,17 +26,18 @@ class StrongId {
   Rep value_ = 0;
 };
 
-using ShardId = StrongId<struct ShardTag, std::int32_t>;               // the directory's identity column
-using Incarnation = StrongId<struct IncarnationTag, std::int64_t>;     // one coordinator start
-using Sequence = StrongId<struct SequenceTag, std::int64_t>;           // a round of one incarnation
-using Epoch = StrongId<struct EpochTag, std::int64_t>;                 // one agent start on a shard
-using Version = StrongId<struct VersionTag, std::int64_t>;             // place in an account's chain
-using RouteVersion = StrongId<struct RouteVersionTag, std::int64_t>;   // how often a user has moved
-using CurrencyId = StrongId<struct CurrencyTag, std::int16_t>;         // ISO 4217 numeric code
+using ShardId = StrongId<struct ShardTag, std::int32_t>;  // the directory's identity column
+using Incarnation = StrongId<struct IncarnationTag, std::int64_t>;    // one coordinator start
+using Sequence = StrongId<struct SequenceTag, std::int64_t>;          // a round of one incarnation
+using Epoch = StrongId<struct EpochTag, std::int64_t>;                // one agent start on a shard
+using Version = StrongId<struct VersionTag, std::int64_t>;            // place in an account's chain
+using RouteVersion = StrongId<struct RouteVersionTag, std::int64_t>;  // how often a user has moved
+using CurrencyId = StrongId<struct CurrencyTag, std::int16_t>;        // ISO 4217 numeric code
 
-// Account ids have 48 bits: they open every transfer id. Users take theirs from the directory, below
-// kWorldBit. A `@world` account's id is computed (world bit, shard, currency, slot), so every shard has
-// its own without asking anybody; shard 0 stands for "whichever is free on the shard that executes".
+// Account ids have 48 bits: they open every transfer id. Users take theirs from the directory,
+// below kWorldBit. A `@world` account's id is computed (world bit, shard, currency, slot), so every
+// shard has its own without asking anybody; shard 0 stands for "whichever is free on the shard that
+// executes".
 class AccountId : public StrongId<struct AccountTag, std::int64_t> {
  public:
   using StrongId::StrongId;
@@ -62,8 +63,9 @@ struct RoundId {
   auto operator<=>(const RoundId&) const = default;
 };
 
-// "koshel:<cluster>:<incarnation>:<sequence>:<shard>": unique per PostgreSQL instance, below the 200
-// bytes PostgreSQL allows. Cluster names are checked when the config is read (a-z, 0-9, -, _; 1 to 63).
+// "koshel:<cluster>:<incarnation>:<sequence>:<shard>": unique per PostgreSQL instance, below the
+// 200 bytes PostgreSQL allows. Cluster names are checked when the config is read (a-z, 0-9, -, _; 1
+// to 63).
 struct Gid {
   std::string cluster;
   RoundId round;

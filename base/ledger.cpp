@@ -44,8 +44,8 @@ std::string_view to_string(AccountStatus status) {
 
 bool is_same_request(const Transfer& asked, const StoredTransfer& stored) {
   return asked.id == stored.transfer.id && is_same_account(asked.from, stored.transfer.from) &&
-         is_same_account(asked.to, stored.transfer.to) &&
-         asked.amount == stored.transfer.amount && asked.metadata == stored.transfer.metadata;
+         is_same_account(asked.to, stored.transfer.to) && asked.amount == stored.transfer.amount &&
+         asked.metadata == stored.transfer.metadata;
 }
 
 }  // namespace koshel

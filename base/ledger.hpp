@@ -44,7 +44,8 @@ enum class RefusalCode : std::int16_t {
   LimitsInvalid = 4,  // min above max, or the balance outside of the limits asked for
 };
 
-// Why a rule said no, with the numbers of that moment. For LimitsInvalid `bound` is the limit in the way.
+// Why a rule said no, with the numbers of that moment. For LimitsInvalid `bound` is the limit in
+// the way.
 struct Refusal {
   RefusalCode code = RefusalCode::InsufficientFunds;
   AccountId account;

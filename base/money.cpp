@@ -66,7 +66,9 @@ constexpr auto kCurrencies = std::to_array<Currency>({
 });
 // clang-format on
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #pragma once
-// Money is a signed count of a currency's minor unit (cents). Every sum is checked: what does not fit
-// in 64 bits is nullopt, never a wrapped number. Decimal strings exist only at the edges of the system.
+// Money is a signed count of a currency's minor unit (cents). Every sum is checked: what does not
+// fit in 64 bits is nullopt, never a wrapped number. Decimal strings exist only at the edges of the
+// system.
 
 #include <compare>
 #include <cstdint>
@@ -57,7 +58,8 @@ struct ParsedAmount {
   Money money;
   std::optional<AmountFault> fault;
 };
-// Plain decimals only: optional '-', digits, optional '.' and digits. No exponent, no spaces, no '+'.
+// Plain decimals only: optional '-', digits, optional '.' and digits. No exponent, no spaces, no
+// '+'.
 ParsedAmount parse_amount(std::string_view text, const Currency& currency);
 std::string format_amount(Money money, const Currency& currency);
 

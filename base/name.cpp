@@ -72,6 +72,8 @@ NameCheck check_name(std::string_view text) {
   return {std::move(*name), ""};
 }
 
-bool is_valid_shard_name(std::string_view name) { return is_valid_cluster_name(name); }
+bool is_valid_shard_name(std::string_view name) {
+  return is_valid_cluster_name(name);
+}
 
 }  // namespace koshel

@@ -17,7 +17,8 @@ struct NameCheck {
 };
 NameCheck check_name(std::string_view text);
 
-// Names of shards: lower-case letters, digits, '-' and '_', 1 to 63: they appear in URLs and metrics.
+// Names of shards: lower-case letters, digits, '-' and '_', 1 to 63: they appear in URLs and
+// metrics.
 bool is_valid_shard_name(std::string_view name);
 
 }  // namespace koshel

@@ -1,10 +1,10 @@
 #pragma once
-// Operational errors are values: Result<T> holds a T or an Error. The Fault says what the caller can do
-// about it; the context is for people and logs, never for decisions and never for clients.
+// Operational errors are values: Result<T> holds a T or an Error. The Fault says what the caller
+// can do about it; the context is for people and logs, never for decisions and never for clients.
 
+#include <boost/outcome/policy/terminate.hpp>
 #include <boost/outcome/result.hpp>
 #include <boost/outcome/try.hpp>
-#include <boost/outcome/policy/terminate.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,10 +27,11 @@ struct Error {
 };
 
 template <class T>
-using Result =
-    boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::policy::terminate>;
+using Result = boost::outcome_v2::basic_result<T, Error, boost::outcome_v2::policy::terminate>;
 
-inline auto success() { return boost::outcome_v2::success(); }
+inline auto success() {
+  return boost::outcome_v2::success();
+}
 
 #define KOSHEL_TRY(...) BOOST_OUTCOME_TRY(__VA_ARGS__)
 // In a coroutine `return` is `co_return`: the awaited result stands in a named local first.

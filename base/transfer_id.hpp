@@ -1,7 +1,8 @@
 #pragma once
-// A transfer's id is a UUID of version 8 (RFC 9562): 48 bits of the account that can move (the payer,
-// or for a deposit the payee), then 74 bits that come from the idempotency key or from chance. So the id
-// alone tells which user's shard answers for it, and ids of one account lie beside each other.
+// A transfer's id is a UUID of version 8 (RFC 9562): 48 bits of the account that can move (the
+// payer, or for a deposit the payee), then 74 bits that come from the idempotency key or from
+// chance. So the id alone tells which user's shard answers for it, and ids of one account lie
+// beside each other.
 
 #include <compare>
 #include <cstdint>
@@ -41,7 +42,6 @@ class TransferId {
 template <>
 struct std::hash<koshel::TransferId> {
   std::size_t operator()(const koshel::TransferId& id) const noexcept {
-    return static_cast<std::size_t>(id.low()) ^
-           std::hash<koshel::AccountId>()(id.anchor());
+    return static_cast<std::size_t>(id.low()) ^ std::hash<koshel::AccountId>()(id.anchor());
   }
 };

@@ -32,11 +32,12 @@ struct Coordinator {
         service(loop, config, pool, incarnation),
         routes(service.directory(), static_cast<std::size_t>(config.coordinator.routes_cached_max)),
         api({service, routes, config}),
-        server(loop, {config.coordinator.listen, config.coordinator.http,
-                      [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
-                      [](platform::ProtocolFault fault, const std::string&) {
-                        return coordinator::Api::on_protocol_error(fault);
-                      }}) {}
+        server(loop,
+               {config.coordinator.listen, config.coordinator.http,
+                [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
+                [](platform::ProtocolFault fault, const std::string&) {
+                  return coordinator::Api::on_protocol_error(fault);
+                }}) {}
 
   asio::io_context& loop;
   const platform::Config& config;
@@ -52,7 +53,7 @@ void stop_on_failure(const std::exception_ptr& failure) {
 
 // Waits for a directory that is not there yet, but not for one that is wrong.
 asio::awaitable<std::optional<Incarnation>> take_incarnation(directory::DirectoryStore& directory,
-                                                      std::string cluster) {
+                                                             std::string cluster) {
   asio::steady_timer timer(co_await asio::this_coro::executor);
   for (;;) {
     auto pending = directory.check(cluster);

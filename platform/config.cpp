@@ -139,7 +139,8 @@ void read_config(ConfigSection root, Config& config) {
     config.has_shard = true;
     read_shard(section, config);
   });
-  root.section("coordinator", [&](ConfigSection section) { read_coordinator(section, config.coordinator); });
+  root.section("coordinator",
+               [&](ConfigSection section) { read_coordinator(section, config.coordinator); });
   root.section("agent", [&](ConfigSection section) { read_agent(section, config.agent); });
   root.section("log", [&](ConfigSection section) { read_log(section, config); });
   root.end();
@@ -159,21 +160,25 @@ std::string libpq_quoted(std::string_view value) {
 
 std::string DatabaseConfig::dsn() const {
   const auto seconds = std::max<std::int64_t>(2, (connect_timeout.count() + 999) / 1000);
-  auto text = "host=" + libpq_quoted(host) + " port=" + libpq_quoted(port) + " dbname=" + libpq_quoted(database) +
-              " user=" + libpq_quoted(user);
+  auto text = "host=" + libpq_quoted(host) + " port=" + libpq_quoted(port) +
+              " dbname=" + libpq_quoted(database) + " user=" + libpq_quoted(user);
   if (!password.empty()) text += " password=" + libpq_quoted(password);
   text += " connect_timeout=" + std::to_string(seconds) +
           " client_encoding=UTF8 keepalives=1 keepalives_idle=10 keepalives_interval=5"
           " keepalives_count=3 tcp_user_timeout=20000";
-  // Session settings ride on the connection's start: no statement of their own, and on every session.
-  // Sequential scans are off because large arrays against a middling table would choose them.
+  // Session settings ride on the connection's start: no statement of their own, and on every
+  // session. Every query of ours looks up the keys of an array by index. The planner, which cannot
+  // see how long the array is, would at some table sizes rather read a whole table or index, and
+  // choose anew at times.
   text += " options=" +
-          libpq_quoted("-c jit=off -c enable_seqscan=off -c timezone=UTC "
-                 "-c default_transaction_isolation=read\\ committed "
-                 "-c standard_conforming_strings=on -c idle_in_transaction_session_timeout=30000 "
-                 "-c statement_timeout=" +
-                 std::to_string(statement_timeout.count()) +
-                 " -c lock_timeout=" + std::to_string(lock_timeout.count()));
+          libpq_quoted(
+              "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off "
+              "-c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c timezone=UTC "
+              "-c default_transaction_isolation=read\\ committed "
+              "-c standard_conforming_strings=on -c idle_in_transaction_session_timeout=30000 "
+              "-c statement_timeout=" +
+              std::to_string(statement_timeout.count()) +
+              " -c lock_timeout=" + std::to_string(lock_timeout.count()));
   if (!options.empty()) text += " " + options;
   return text;
 }

@@ -1,7 +1,8 @@
 #pragma once
 // The configuration file: one YAML schema for the console, the coordinator and the agent, each of
-// which reads the sections it needs. config/production.yml documents every key; the defaults stand here.
-// An unknown key or a bad value is an Error whose context gives file, line, key and what would be right.
+// which reads the sections it needs. config/production.yml documents every key; the defaults stand
+// here. An unknown key or a bad value is an Error whose context gives file, line, key and what
+// would be right.
 
 #include <chrono>
 #include <cstdint>
@@ -18,16 +19,16 @@ struct DatabaseConfig {
   std::string port = "5432";
   std::string database;
   std::string user = "koshel";
-  std::string password;            // better left to PGPASSFILE
-  std::string options;             // more libpq keywords: "sslmode=require target_session_attrs=primary"
-  int connections = 4;             // the pool's size
-  int waiting_max = 4096;          // calls that may wait for a connection; more are refused
+  std::string password;    // better left to PGPASSFILE
+  std::string options;     // more libpq keywords: "sslmode=require target_session_attrs=primary"
+  int connections = 4;     // the pool's size
+  int waiting_max = 4096;  // calls that may wait for a connection; more are refused
   milliseconds connect_timeout{5'000};
   milliseconds statement_timeout{30'000};
   milliseconds lock_timeout{5'000};
 
-  std::string dsn() const;           // for libpq; quoted as libpq wants it
-  std::string describe() const;      // for people and logs: no password
+  std::string dsn() const;       // for libpq; quoted as libpq wants it
+  std::string describe() const;  // for people and logs: no password
 };
 
 struct ListenConfig {
@@ -44,8 +45,8 @@ struct HttpConfig {
 };
 
 struct LaneConfig {
-  int local_rounds_in_flight = 2;       // per shard
-  int cross_rounds_in_flight = 2;       // per pair of shards
+  int local_rounds_in_flight = 2;  // per shard
+  int cross_rounds_in_flight = 2;  // per pair of shards
   int local_round_transfers_max = 2'000;
   int cross_round_transfers_max = 1'000;
 };
@@ -56,8 +57,8 @@ struct CoordinatorConfig {
   LaneConfig lanes;
   int orders_queued_max = 65'536;
   int routes_cached_max = 1'000'000;
-  int rounds_retries_max = 100;           // times one transfer may go back to the queue
-  milliseconds deadline{5'000};           // of a call without Koshel-Deadline-Ms
+  int rounds_retries_max = 100;  // times one transfer may go back to the queue
+  milliseconds deadline{5'000};  // of a call without Koshel-Deadline-Ms
   milliseconds deadline_max{60'000};
   milliseconds settle_wait{1'000};        // then 202: settling
   milliseconds agent_timeout{10'000};     // one call to an agent
@@ -71,22 +72,22 @@ struct AgentConfig {
   HttpConfig http;
   int rounds_in_flight_max = 256;
   int heads_cached_max = 1'000'000;
-  int worlds_max = 16;                    // @world accounts per currency, at most 64
+  int worlds_max = 16;  // @world accounts per currency, at most 64
   int stale_retries_max = 3;
-  int busy_patience = 5;                  // times busy, after which an account is kept for an order
+  int busy_patience = 5;  // times busy, after which an account is kept for an order
   milliseconds keep_for_patient{250};
   milliseconds reservation{5'000};
   milliseconds scan_interval{1'000};
   milliseconds in_doubt_age{5'000};
-  int prepared_headroom = 4;              // slots of max_prepared_transactions left alone
+  int prepared_headroom = 4;  // slots of max_prepared_transactions left alone
   milliseconds shutdown_grace{10'000};
 };
 
 struct Config {
   std::string file;
   std::string cluster = "koshel";
-  std::string shard_name;                 // shard.name
-  std::string currency = "EUR";           // of users created without one
+  std::string shard_name;        // shard.name
+  std::string currency = "EUR";  // of users created without one
   std::string log_level = "info";
   bool has_directory = false;
   bool has_shard = false;

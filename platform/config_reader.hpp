@@ -1,6 +1,6 @@
 #pragma once
-// Internal to config.cpp: reads one YAML map key by key, remembers what it was asked for, and at its end
-// finds the keys nobody asked for. Faults are sentences "file:line: key: what is wrong".
+// Internal to config.cpp: reads one YAML map key by key, remembers what it was asked for, and at
+// its end finds the keys nobody asked for. Faults are sentences "file:line: key: what is wrong".
 
 #include <yaml-cpp/yaml.h>
 

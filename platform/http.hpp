@@ -1,7 +1,8 @@
 #pragma once
-// HTTP/1.1 over Beast: a server with bounds and a pooled client, for the coordinator's API, for agents,
-// and for tests. Knows nothing of wallets. Errors of the protocol itself (too large, malformed, wrong
-// method) are answered through ServerOptions::on_protocol_error, so that each daemon keeps its own shape.
+// HTTP/1.1 over Beast: a server with bounds and a pooled client, for the coordinator's API, for
+// agents, and for tests. Knows nothing of wallets. Errors of the protocol itself (too large,
+// malformed, wrong method) are answered through ServerOptions::on_protocol_error, so that each
+// daemon keeps its own shape.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -42,7 +43,13 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-enum class ProtocolFault { Malformed, HeadersTooLarge, PayloadTooLarge, TooSlow, TooManyConnections };
+enum class ProtocolFault {
+  Malformed,
+  HeadersTooLarge,
+  PayloadTooLarge,
+  TooSlow,
+  TooManyConnections
+};
 
 using HttpHandler = std::function<boost::asio::awaitable<HttpResponse>(HttpRequest)>;
 
@@ -57,10 +64,10 @@ class HttpServer {
  public:
   HttpServer(boost::asio::io_context& loop, ServerOptions options);
   ~HttpServer();
-  Result<void> start();           // binds and accepts; Unavailable names the address that is taken
-  std::uint16_t port() const;     // the real one when the config said 0
-  // Closes the listener, lets every request in work be answered (with Connection: close), closes idle
-  // connections; ends when all are gone or `grace` is over.
+  Result<void> start();        // binds and accepts; Unavailable names the address that is taken
+  std::uint16_t port() const;  // the real one when the config said 0
+  // Closes the listener, lets every request in work be answered (with Connection: close), closes
+  // idle connections; ends when all are gone or `grace` is over.
   boost::asio::awaitable<void> stop(milliseconds grace);
   int requests_in_work() const;
 
@@ -79,14 +86,14 @@ Result<HttpTarget> parse_url(std::string_view url);
 
 struct ClientOptions {
   int connections_max = 16;
-  int waiting_max = 4096;               // calls that wait for a connection; more are Overloaded
+  int waiting_max = 4096;  // calls that wait for a connection; more are Overloaded
   milliseconds connect_timeout{2'000};
   std::size_t body_bytes_max = 64u << 20;
 };
 
-// Kept-alive connections to one server. A call that failed before a byte of it was sent is Unavailable
-// (nothing happened), later InDoubt. It repeats by itself only what certainly never arrived: a kept-alive
-// connection found closed by the server before any byte was written.
+// Kept-alive connections to one server. A call that failed before a byte of it was sent is
+// Unavailable (nothing happened), later InDoubt. It repeats by itself only what certainly never
+// arrived: a kept-alive connection found closed by the server before any byte was written.
 class HttpClient {
  public:
   HttpClient(boost::asio::any_io_executor loop, HttpTarget target, ClientOptions options);

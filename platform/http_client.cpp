@@ -20,7 +20,9 @@ using beast::error_code;
 namespace {
 
 // The awaited operation's error goes into `error` instead of an exception.
-auto into(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
+auto into(error_code& error) {
+  return asio::redirect_error(asio::use_awaitable, error);
+}
 
 }  // namespace
 
@@ -60,7 +62,8 @@ asio::awaitable<std::optional<Error>> HttpClient::State::take_place(Instant dead
     co_return std::nullopt;
   }
   if (static_cast<int>(waiters.size()) >= options.waiting_max) {
-    co_return Error{Fault::Overloaded, "too many calls wait for " + target.host + ":" + target.port};
+    co_return Error{Fault::Overloaded,
+                    "too many calls wait for " + target.host + ":" + target.port};
   }
   auto waiter = std::make_shared<Waiter>(Waiter{asio::steady_timer(loop, deadline), false});
   waiters.push_back(waiter);
@@ -105,15 +108,15 @@ asio::awaitable<Result<std::unique_ptr<HttpClient::State::Stream>>> HttpClient::
                  "cannot connect to " + target.host + ":" + target.port + ": " + why.message()};
   };
   auto stream = std::make_unique<Stream>(loop);
-  stream->expires_at(std::min(deadline, std::chrono::steady_clock::now() + options.connect_timeout));
+  stream->expires_at(
+      std::min(deadline, std::chrono::steady_clock::now() + options.connect_timeout));
   const auto address = asio::ip::make_address(target.host, error);
   if (!error) {
     const tcp::endpoint endpoint(address, static_cast<std::uint16_t>(std::stoi(target.port)));
     co_await stream->async_connect(endpoint, into(error));
   } else {
     tcp::resolver resolver(loop);
-    const auto endpoints = co_await resolver.async_resolve(
-        target.host, target.port, into(error));
+    const auto endpoints = co_await resolver.async_resolve(target.host, target.port, into(error));
     if (error) co_return fail(error);
     co_await stream->async_connect(endpoints, into(error));
   }

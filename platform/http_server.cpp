@@ -23,7 +23,9 @@ using beast::error_code;
 namespace {
 
 // The awaited operation's error goes into `error` instead of an exception.
-auto into(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
+auto into(error_code& error) {
+  return asio::redirect_error(asio::use_awaitable, error);
+}
 
 using Parser = http::request_parser<http::string_body>;
 
@@ -71,8 +73,8 @@ struct Answer {
 };
 
 http::response<http::string_body> to_message(Answer answer) {
-  http::response<http::string_body> message(
-      static_cast<http::status>(answer.response.status), answer.version);
+  http::response<http::string_body> message(static_cast<http::status>(answer.response.status),
+                                            answer.version);
   message.set(http::field::content_type, answer.response.content_type);
   message.set("X-Request-Id", answer.request_id);
   for (const auto& [name, value] : answer.response.headers) message.insert(name, value);
@@ -87,7 +89,10 @@ http::response<http::string_body> to_message(Answer answer) {
 
 struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   State(asio::io_context& the_loop, ServerOptions the_options)
-      : loop(the_loop), options(std::move(the_options)), acceptor(loop), random(std::random_device()()) {}
+      : loop(the_loop),
+        options(std::move(the_options)),
+        acceptor(loop),
+        random(std::random_device()()) {}
 
   struct Session {
     explicit Session(tcp::socket socket) : stream(std::move(socket)) {}
@@ -128,8 +133,8 @@ Result<void> HttpServer::start() {
                                          std::to_string(listen.port) + ": " + error.message()};
   };
   error_code error;
-  const auto address = asio::ip::make_address(listen.host == "localhost" ? "127.0.0.1" : listen.host,
-                                              error);
+  const auto address =
+      asio::ip::make_address(listen.host == "localhost" ? "127.0.0.1" : listen.host, error);
   if (error) return fail(error);
   const tcp::endpoint endpoint(address, listen.port);
   state.acceptor.open(endpoint.protocol(), error);
@@ -143,9 +148,13 @@ Result<void> HttpServer::start() {
   return success();
 }
 
-std::uint16_t HttpServer::port() const { return state_->acceptor.local_endpoint().port(); }
+std::uint16_t HttpServer::port() const {
+  return state_->acceptor.local_endpoint().port();
+}
 
-int HttpServer::requests_in_work() const { return state_->in_work; }
+int HttpServer::requests_in_work() const {
+  return state_->in_work;
+}
 
 asio::awaitable<void> HttpServer::State::accept() {
   const auto self = shared_from_this();
@@ -194,7 +203,8 @@ asio::awaitable<bool> HttpServer::State::serve_one(Session& session) {
   session.is_idle = session.buffer.size() == 0;
   if (session.is_idle) {  // wait for its first byte: that may take long, the rest may not
     session.stream.expires_after(options.http.idle_timeout);
-    const auto size = co_await session.stream.async_read_some(session.buffer.prepare(4096), into(error));
+    const auto size =
+        co_await session.stream.async_read_some(session.buffer.prepare(4096), into(error));
     if (error) co_return false;
     session.buffer.commit(size);
     session.is_idle = false;
@@ -245,7 +255,8 @@ asio::awaitable<HttpResponse> HttpServer::State::call_handler(HttpRequest reques
     spdlog::error("request {}: {}", id, failure.what());
   }
   co_return HttpResponse{
-      500, "application/problem+json",
+      500,
+      "application/problem+json",
       R"({"type":"urn:koshel:problem:internal","title":"Something is broken on our side",)"
       R"("status":500,"code":"INTERNAL","outcome":"unknown","retryable":false,)"
       R"("detail":"the log has this request's id"})",
@@ -268,8 +279,8 @@ asio::awaitable<bool> HttpServer::State::write(Session& session, Answer answer) 
   co_return !error && keep_alive;
 }
 
-// Answers a fault of the protocol and closes. What the client still sends is read for a moment, because
-// closing with unread bytes would reset the connection and take the answer with it.
+// Answers a fault of the protocol and closes. What the client still sends is read for a moment,
+// because closing with unread bytes would reset the connection and take the answer with it.
 asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault fault) {
   Answer answer;
   answer.request_id = random_id(random);
@@ -283,8 +294,7 @@ asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault 
   std::vector<char> scrap(std::size_t{64} << 10);
   session.stream.expires_after(std::chrono::seconds(2));
   for (std::size_t read = 0; !error && read < kLingerBytes;) {
-    read += co_await session.stream.async_read_some(
-        asio::buffer(scrap), into(error));
+    read += co_await session.stream.async_read_some(asio::buffer(scrap), into(error));
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// The daemons' log: one line per event on stderr, through spdlog. Secrets and amounts do not go there.
+// The daemons' log: one line per event on stderr, through spdlog. Secrets and amounts do not go
+// there.
 
 #include <spdlog/spdlog.h>
 

@@ -6,9 +6,8 @@
 
 namespace koshel::platform {
 
-void MetricsPage::add(const std::string& name, const std::string& help,
-                      prometheus::MetricType type, prometheus::ClientMetric metric,
-                      const Labels& labels) {
+void MetricsPage::add(const std::string& name, const std::string& help, prometheus::MetricType type,
+                      prometheus::ClientMetric metric, const Labels& labels) {
   const auto full_name = "koshel_" + name;
   auto family = std::ranges::find(families_, full_name, &prometheus::MetricFamily::name);
   if (family == families_.end()) {
@@ -46,6 +45,8 @@ MetricsPage& MetricsPage::histogram(const std::string& name, const std::string& 
   return *this;
 }
 
-std::string MetricsPage::text() const { return prometheus::TextSerializer().Serialize(families_); }
+std::string MetricsPage::text() const {
+  return prometheus::TextSerializer().Serialize(families_);
+}
 
 }  // namespace koshel::platform

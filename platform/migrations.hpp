@@ -1,6 +1,7 @@
 #pragma once
-// Numbered migrations of a database, embedded at build time from sql/<role>. Applying takes an advisory
-// lock and one transaction per migration, so running it twice, or twice at once, does no harm.
+// Numbered migrations of a database, embedded at build time from sql/<role>. Applying takes an
+// advisory lock and one transaction per migration, so running it twice, or twice at once, does no
+// harm.
 
 #include <pqxx/pqxx>
 #include <span>
@@ -20,7 +21,8 @@ struct Migration {
 // than `migrations` is an Error (Internal) that says so, and nothing is changed.
 Result<int> migrate(pqxx::connection& connection, std::span<const Migration> migrations);
 
-// Error unless the database stands exactly at the newest of `migrations`; the sentence says what to do.
+// Error unless the database stands exactly at the newest of `migrations`; the sentence says what to
+// do.
 Result<void> check_schema(pqxx::connection& connection, std::span<const Migration> migrations);
 
 }  // namespace koshel::platform

@@ -63,7 +63,8 @@ Result<std::unique_ptr<pqxx::connection>> connect(const DatabaseConfig& config,
 #endif
     return connection;
   } catch (const std::exception& error) {
-    return Error{Fault::Unavailable, "cannot connect to " + config.describe() + ": " + error.what()};
+    return Error{Fault::Unavailable,
+                 "cannot connect to " + config.describe() + ": " + error.what()};
   }
 }
 
@@ -75,9 +76,9 @@ struct PgPool::State {
 
   mutable std::mutex mutex;
   std::condition_variable wake;
-  std::deque<Job> queue;           // bounded by config.waiting_max
+  std::deque<Job> queue;  // bounded by config.waiting_max
   std::string application_name;
-  int generation = 0;              // sessions of an older one are closed before their next job
+  int generation = 0;  // sessions of an older one are closed before their next job
   bool is_stopping = false;
   std::vector<std::thread> threads;
 
@@ -125,8 +126,7 @@ struct PgPool::State {
 };
 
 PgPool::PgPool(boost::asio::any_io_executor loop, DatabaseConfig config,
-               std::string application_name,
-               std::function<void(pqxx::connection&)> on_connect)
+               std::string application_name, std::function<void(pqxx::connection&)> on_connect)
     : state_(std::make_unique<State>()) {
   state_->loop = std::move(loop);
   state_->config = std::move(config);

@@ -1,8 +1,9 @@
 #pragma once
-// PostgreSQL for a daemon with one event-loop thread: a bounded pool of threads, each the owner of one
-// blocking libpqxx connection. Work is a function of the connection; its result comes back on the loop.
-// Library exceptions end here: they become an Error that says whether anything can have happened.
-// A broken connection is thrown away, never silently revived; the next work opens a new one.
+// PostgreSQL for a daemon with one event-loop thread: a bounded pool of threads, each the owner of
+// one blocking libpqxx connection. Work is a function of the connection; its result comes back on
+// the loop. Library exceptions end here: they become an Error that says whether anything can have
+// happened. A broken connection is thrown away, never silently revived; the next work opens a new
+// one.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -41,7 +42,8 @@ class PgPool {
   ~PgPool();  // waits for running work; work that still waits gets Unavailable
 
   // Runs `work` on a pool thread; `done` on the loop, exactly once. Refused at once with Overloaded
-  // (through `done`) when `waiting_max` works wait. Connecting failed: Unavailable, work did not run.
+  // (through `done`) when `waiting_max` works wait. Connecting failed: Unavailable, work did not
+  // run.
   template <class Work, class Done>
   void post(Work work, Done done);
 
@@ -50,8 +52,8 @@ class PgPool {
   auto run(Work work)
       -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>>;
 
-  // Every connection is closed after its current work and opened anew with this name: an agent's new
-  // epoch must not run on sessions of the old one.
+  // Every connection is closed after its current work and opened anew with this name: an agent's
+  // new epoch must not run on sessions of the old one.
   void reconnect_as(std::string application_name);
 
   int waiting() const;

@@ -43,10 +43,10 @@ auto PgPool::run(Work work)
   using Answer = Result<std::invoke_result_t<Work&, pqxx::connection&>>;
   auto initiate = [this, work = std::move(work)](auto handler) mutable {
     auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-    post(std::move(work),
-         [shared](Answer answer) mutable { (*shared)(std::move(answer)); });
+    post(std::move(work), [shared](Answer answer) mutable { (*shared)(std::move(answer)); });
   };
-  // Result has no default value, which an awaited argument needs: the answer travels in an optional.
+  // Result has no default value, which an awaited argument needs: the answer travels in an
+  // optional.
   auto pending = boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Answer)>(
       std::move(initiate), boost::asio::use_awaitable);
   co_return co_await std::move(pending);

@@ -1,4 +1,5 @@
-// koshel-shard-agent: reads the config, checks the shard's database, serves until it is told to stop.
+// koshel-shard-agent: reads the config, checks the shard's database, serves until it is told to
+// stop.
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>

@@ -1,6 +1,6 @@
 #pragma once
-// What coordinators and agents say to each other about rounds, as plain structs. `json.hpp` beside this
-// turns them to JSON and back; nothing else of the two daemons is shared.
+// What coordinators and agents say to each other about rounds, as plain structs. `json.hpp` beside
+// this turns them to JSON and back; nothing else of the two daemons is shared.
 
 #include <cstdint>
 #include <optional>
@@ -82,7 +82,8 @@ struct KeyReused {  // the key was used before for another request
 struct KeyInProgress {  // the key's round is under way or in doubt
   bool operator==(const KeyInProgress&) const = default;
 };
-struct Busy {  // an account is held by another round; `is_in_doubt` if that one waits for a decision
+struct Busy {  // an account is held by another round; `is_in_doubt` if that one waits for a
+               // decision
   AccountId account;
   bool is_in_doubt = false;
   bool operator==(const Busy&) const = default;
@@ -103,20 +104,21 @@ struct LocalRound {
   RoundId round;
   std::vector<LocalOrder> orders;
 };
-using LocalAnswer = std::variant<Applied, Changed, Refused, Replayed, KeyReused, KeyInProgress, Busy, Moved>;
+using LocalAnswer =
+    std::variant<Applied, Changed, Refused, Replayed, KeyReused, KeyInProgress, Busy, Moved>;
 struct LocalRoundDone {
   std::vector<LocalAnswer> answers;  // one per order, in order
 };
 // Why a round as a whole did nothing. Nothing was written, nothing is held.
 enum class RoundFault : std::int8_t {
-  Stale,       // heads changed behind the agent again and again
-  Rejected,    // the database refused the content; a smaller round finds the culprit
-  Voided,      // somebody asked about the round before it arrived
-  Expired,     // the reservation had gone when the prepare came
-  OldEpoch,    // the vote was given by an earlier start of the agent
-  Overloaded,  // the agent's own bound on rounds is reached
-  Starting,    // the agent takes over its shard and serves no rounds yet
-  Unavailable, // the shard's database cannot be reached
+  Stale,        // heads changed behind the agent again and again
+  Rejected,     // the database refused the content; a smaller round finds the culprit
+  Voided,       // somebody asked about the round before it arrived
+  Expired,      // the reservation had gone when the prepare came
+  OldEpoch,     // the vote was given by an earlier start of the agent
+  Overloaded,   // the agent's own bound on rounds is reached
+  Starting,     // the agent takes over its shard and serves no rounds yet
+  Unavailable,  // the shard's database cannot be reached
 };
 std::string_view to_string(RoundFault fault);
 struct RoundFailed {
@@ -155,8 +157,8 @@ using ReserveReply = std::variant<Reserved, RoundFailed>;
 
 struct Prepare {
   RoundId round;
-  Epoch epoch;                         // of the votes
-  std::vector<std::int32_t> survivors; // places in the reserved orders, ascending
+  Epoch epoch;                          // of the votes
+  std::vector<std::int32_t> survivors;  // places in the reserved orders, ascending
 };
 struct Prepared {
   std::vector<LegState> legs;  // one per survivor: its state once the round commits
@@ -195,8 +197,9 @@ struct FindTransfer {
 };
 struct FindTransferDone {
   std::optional<StoredTransfer> stored;
-  bool is_in_progress = false;  // not stored, but a round that may bring it is under way or in doubt
-  bool is_owned = true;         // false: the account is elsewhere
+  bool is_in_progress =
+      false;             // not stored, but a round that may bring it is under way or in doubt
+  bool is_owned = true;  // false: the account is elsewhere
 };
 struct ReadEntries {
   AccountId account;

@@ -130,9 +130,7 @@ asio::awaitable<std::vector<Outcome>> CoordinatorService::submit(std::vector<Ord
   batch->missing = orders.size();
   auto initiate = [this, batch, orders = std::move(orders), deadline](auto handler) mutable {
     auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-    batch->done = [this, shared] {
-      asio::post(loop_, [shared]() mutable { (*shared)(); });
-    };
+    batch->done = [this, shared] { asio::post(loop_, [shared]() mutable { (*shared)(); }); };
     Submit submit;
     submit.orders.reserve(orders.size());
     for (std::size_t i = 0; i < orders.size(); ++i) {
@@ -142,7 +140,7 @@ asio::awaitable<std::vector<Outcome>> CoordinatorService::submit(std::vector<Ord
     step(std::move(submit));
   };
   auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(initiate),
-                                                                            asio::use_awaitable);
+                                                                             asio::use_awaitable);
   co_await std::move(pending);
   co_return std::move(batch->outcomes);
 }
@@ -155,7 +153,9 @@ void CoordinatorService::execute(Finish&& effect) {
   if (--batch->missing == 0) batch->done();
 }
 
-void CoordinatorService::execute(Alarm&& effect) { spdlog::critical("{}", effect.text); }
+void CoordinatorService::execute(Alarm&& effect) {
+  spdlog::critical("{}", effect.text);
+}
 
 // ---- agents
 
@@ -193,7 +193,8 @@ asio::awaitable<void> CoordinatorService::call(std::string path, Send<Message> s
     spdlog::warn("round {}:{} at shard {}: {}", incarnation_.value(), round.value(),
                  shards_.name(shard), reply.error().context);
     // What was answered but cannot be read has happened or not, like an answer that was lost.
-    if (reply.error().fault == Fault::Internal) reply = Error{Fault::InDoubt, reply.error().context};
+    if (reply.error().fault == Fault::Internal)
+      reply = Error{Fault::InDoubt, reply.error().context};
   }
   if constexpr (std::is_same_v<Replied, LocalReplied>) {
     step(LocalReplied{round, std::move(reply)});
@@ -220,11 +221,21 @@ void CoordinatorService::execute(Send<messages::Release>&& effect) {
 void CoordinatorService::execute(Send<messages::AskRound>&& effect) {
   spawn(ask_round(std::move(effect)));
 }
-void CoordinatorService::execute(FindOrder&& effect) { spawn(find(std::move(effect))); }
-void CoordinatorService::execute(Decide&& effect) { spawn(decide(std::move(effect))); }
-void CoordinatorService::execute(CreateUsers&& effect) { spawn(create_users(std::move(effect))); }
-void CoordinatorService::execute(ReadRoutes&& effect) { spawn(read_routes(std::move(effect))); }
-void CoordinatorService::execute(ReadNames&& effect) { spawn(read_names(std::move(effect))); }
+void CoordinatorService::execute(FindOrder&& effect) {
+  spawn(find(std::move(effect)));
+}
+void CoordinatorService::execute(Decide&& effect) {
+  spawn(decide(std::move(effect)));
+}
+void CoordinatorService::execute(CreateUsers&& effect) {
+  spawn(create_users(std::move(effect)));
+}
+void CoordinatorService::execute(ReadRoutes&& effect) {
+  spawn(read_routes(std::move(effect)));
+}
+void CoordinatorService::execute(ReadNames&& effect) {
+  spawn(read_names(std::move(effect)));
+}
 
 asio::awaitable<void> CoordinatorService::release(Send<messages::Release> send) {
   const auto agent = shards_.agent(send.shard);
@@ -248,8 +259,8 @@ asio::awaitable<void> CoordinatorService::find(FindOrder find) {
 // ---- the directory
 
 asio::awaitable<void> CoordinatorService::decide(Decide decide) {
-  const auto wish = decide.wish == Decision::Commit ? directory::Decision::Commit
-                                                    : directory::Decision::Abort;
+  const auto wish =
+      decide.wish == Decision::Commit ? directory::Decision::Commit : directory::Decision::Abort;
   auto pending = log_.decide({incarnation_, decide.round}, wish, std::move(decide.participants));
   const auto decided = co_await std::move(pending);
   if (decided) {
@@ -264,8 +275,8 @@ asio::awaitable<void> CoordinatorService::decide(Decide decide) {
 asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
   std::vector<directory::NewUser> users;
   for (auto& user : create.users) {
-    users.push_back({std::move(user.name),
-                     {user.account, user.currency, user.shard, RouteVersion(1)}});
+    users.push_back(
+        {std::move(user.name), {user.account, user.currency, user.shard, RouteVersion(1)}});
   }
   auto pending = log_.create_users({incarnation_, create.round}, std::move(create.participants),
                                    std::move(users));

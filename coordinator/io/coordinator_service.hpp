@@ -1,6 +1,7 @@
 #pragma once
-// Carries out what the coordinator's machine decides: calls agents and the directory, brings the replies
-// back as events, and wakes the request whose orders are answered. One per process, on the loop's thread.
+// Carries out what the coordinator's machine decides: calls agents and the directory, brings the
+// replies back as events, and wakes the request whose orders are answered. One per process, on the
+// loop's thread.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -31,7 +32,8 @@ class CoordinatorService {
   boost::asio::awaitable<std::vector<Outcome>> submit(std::vector<Order> orders, Instant deadline);
 
   ShardView& shards() { return shards_; }
-  // The shard's agent; a shard that is new here is looked for in the directory first. Null: there is none.
+  // The shard's agent; a shard that is new here is looked for in the directory first. Null: there
+  // is none.
   boost::asio::awaitable<std::shared_ptr<AgentClient>> agent(ShardId shard);
   directory::DirectoryStore& directory() { return directory_; }
   directory::DecisionLog& log() { return log_; }

@@ -1,5 +1,6 @@
 #pragma once
-// Routes by name or account, from the cache or, for those missing, from the directory in one statement.
+// Routes by name or account, from the cache or, for those missing, from the directory in one
+// statement.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -21,7 +22,8 @@ class RouteReader {
 
   // Those of the names that are users'; others are absent from the answer.
   boost::asio::awaitable<Result<RoutesByName>> by_name(std::vector<std::string> names);
-  boost::asio::awaitable<Result<std::optional<directory::NamedRoute>>> by_account(AccountId account);
+  boost::asio::awaitable<Result<std::optional<directory::NamedRoute>>> by_account(
+      AccountId account);
   // Names of users; @world is known without asking.
   boost::asio::awaitable<Result<NamesByAccount>> names(std::vector<AccountId> accounts);
 

@@ -1,7 +1,8 @@
 #pragma once
-// The whole of a coordinator's judgement about orders: gathers what waits into rounds the moment a lane
-// is free, and drives local rounds and rounds of several parts to their answers. Every accepted order is
-// answered exactly once. Keeps no balances and no routes; another coordinator knows as much.
+// The whole of a coordinator's judgement about orders: gathers what waits into rounds the moment a
+// lane is free, and drives local rounds and rounds of several parts to their answers. Every
+// accepted order is answered exactly once. Keeps no balances and no routes; another coordinator
+// knows as much.
 
 #include "coordinator/logic/cross_rounds.hpp"
 #include "coordinator/logic/local_rounds.hpp"

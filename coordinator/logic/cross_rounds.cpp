@@ -109,7 +109,8 @@ void CrossRounds::on(const ReserveReplied& event, Instant now, Effects& out) {
   auto* part = participant(round, event.shard);
   if (part == nullptr) return;
   part->reserved = event.reply;
-  if (std::ranges::all_of(round.participants, [](const auto& p) { return p.reserved.has_value(); })) {
+  if (std::ranges::all_of(round.participants,
+                          [](const auto& p) { return p.reserved.has_value(); })) {
     judge_votes(event.round, round, now, out);
   }
 }
@@ -217,7 +218,8 @@ void CrossRounds::on(const PrepareReplied& event, Instant now, Effects& out) {
   auto* part = participant(round, event.shard);
   if (part == nullptr) return;
   part->prepared = event.reply;
-  if (std::ranges::all_of(round.participants, [](const auto& p) { return p.prepared.has_value(); })) {
+  if (std::ranges::all_of(round.participants,
+                          [](const auto& p) { return p.prepared.has_value(); })) {
     judge_prepares(event.round, round, now, out);
   }
 }
@@ -289,8 +291,8 @@ void CrossRounds::on(const Decided& event, Instant now, Effects& out) {
       return;
     case Decision::Fenced:
       round.state = State::Asking;
-      out.emplace_back(Send<messages::AskRound>{round.participants.front().shard, event.round,
-                                                {round_id(event.round)}});
+      out.emplace_back(Send<messages::AskRound>{
+          round.participants.front().shard, event.round, {round_id(event.round)}});
       return;
   }
 }
@@ -391,10 +393,9 @@ void CrossRounds::on(const SettleReplied& event, Instant now, Effects& out) {
   if (event.reply && event.reply.value().outcome != messages::SettleOutcome::Later) {
     part->is_settled = true;
     if (event.reply.value().outcome == messages::SettleOutcome::Lost) {
-      out.emplace_back(Alarm{"shard " + std::to_string(event.shard.value()) +
-                             " lost its half of committed round " +
-                             std::to_string(incarnation_.value()) + ":" +
-                             std::to_string(event.round.value())});
+      out.emplace_back(Alarm{
+          "shard " + std::to_string(event.shard.value()) + " lost its half of committed round " +
+          std::to_string(incarnation_.value()) + ":" + std::to_string(event.round.value())});
     }
   } else {
     round.again_at = now + kAgainPause;
@@ -460,8 +461,8 @@ void CrossRounds::repeat(Sequence id, Round& round, Effects& out) {
       ask_log(id, round, out);
       return;
     case State::Asking:
-      out.emplace_back(Send<messages::AskRound>{round.participants.front().shard, id,
-                                                {round_id(id)}});
+      out.emplace_back(
+          Send<messages::AskRound>{round.participants.front().shard, id, {round_id(id)}});
       return;
     case State::Settling:
       send_settles(id, round, true, out);

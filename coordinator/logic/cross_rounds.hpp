@@ -1,6 +1,6 @@
 #pragma once
-// A coordinator's rounds of several parts: transfers between two shards, and new users (one shard and
-// the directory). Two-phase commit; the decision log's row is the decision.
+// A coordinator's rounds of several parts: transfers between two shards, and new users (one shard
+// and the directory). Two-phase commit; the decision log's row is the decision.
 //
 //   state      event                               next
 //   Reserving  the last ReserveReplied             Preparing the survivors, or done without any
@@ -14,7 +14,8 @@
 //   Settling   all settled, or settle_wait over    done; agents finish what is left
 //   Aborting   settle(abort) sent                  done: every order goes back
 //
-// All participants are told of all orders of a round, in one order, so a place means the same to each.
+// All participants are told of all orders of a round, in one order, so a place means the same to
+// each.
 
 #include <unordered_map>
 
@@ -61,13 +62,13 @@ class CrossRounds {
     LaneId lane;
     State state = State::Reserving;
     std::vector<OrderId> orders;
-    std::vector<std::int32_t> survivors;  // places in `orders`
-    std::vector<CreateUsers::User> users; // of an Opening round: one per survivor
-    std::vector<AccountId> accounts;      // still taken by this round
+    std::vector<std::int32_t> survivors;   // places in `orders`
+    std::vector<CreateUsers::User> users;  // of an Opening round: one per survivor
+    std::vector<AccountId> accounts;       // still taken by this round
     std::vector<Participant> participants;
-    bool is_in_doubt = false;             // the log was asked and its answer lost
+    bool is_in_doubt = false;  // the log was asked and its answer lost
     Instant decided_at;
-    Instant answer_by;                    // then clients are told Settling
+    Instant answer_by;                  // then clients are told Settling
     Instant again_at = Instant::max();  // when a question to the log or a shard is repeated
     bool is_answered = false;           // clients were told Settling
   };

@@ -1,6 +1,6 @@
 #pragma once
-// What goes into the coordinator's machine and what comes out, as plain structs. Replies are Results:
-// Unavailable means that the call was never made, InDoubt that its reply was lost.
+// What goes into the coordinator's machine and what comes out, as plain structs. Replies are
+// Results: Unavailable means that the call was never made, InDoubt that its reply was lost.
 
 #include <map>
 #include <optional>
@@ -72,9 +72,9 @@ struct DirectoryHealth {
 };
 struct Tick {};
 
-using Event = std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied,
-                           AskReplied, FindReplied, Decided, UsersCreated, RoutesRead, NamesRead,
-                           DirectoryHealth, Tick>;
+using Event =
+    std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied, AskReplied,
+                 FindReplied, Decided, UsersCreated, RoutesRead, NamesRead, DirectoryHealth, Tick>;
 
 // ---- effects
 
@@ -121,10 +121,10 @@ struct Alarm {
   std::string text;
 };
 
-using Effect = std::variant<Send<messages::LocalRound>, Send<messages::Reserve>,
-                            Send<messages::Prepare>, Send<messages::Settle>,
-                            Send<messages::Release>, Send<messages::AskRound>, FindOrder, Decide,
-                            CreateUsers, ReadRoutes, ReadNames, Finish, Alarm>;
+using Effect =
+    std::variant<Send<messages::LocalRound>, Send<messages::Reserve>, Send<messages::Prepare>,
+                 Send<messages::Settle>, Send<messages::Release>, Send<messages::AskRound>,
+                 FindOrder, Decide, CreateUsers, ReadRoutes, ReadNames, Finish, Alarm>;
 using Effects = std::vector<Effect>;
 
 }  // namespace koshel::coordinator

@@ -162,7 +162,8 @@ void LocalRounds::on(const AskReplied& event, Instant now, Effects& out) {
   }
 }
 
-// The round was applied: each transfer in it is there or was answered otherwise, and can be tried again.
+// The round was applied: each transfer in it is there or was answered otherwise, and can be tried
+// again.
 void LocalRounds::find_orders(Sequence id, Round& round, Instant now, Effects& out) {
   round.state = State::Finding;
   round.has_unfound = false;

@@ -1,6 +1,6 @@
 #pragma once
-// A coordinator's rounds on one shard: gathered from a lane, sent, and each order answered by what the
-// agent says of it. A reply that was lost is asked for: asking writes, so the answer is final.
+// A coordinator's rounds on one shard: gathered from a lane, sent, and each order answered by what
+// the agent says of it. A reply that was lost is asked for: asking writes, so the answer is final.
 //
 //   state    event                            next
 //   Sent     LocalReplied with answers        done
@@ -27,8 +27,7 @@ struct RoundLimits {
 
 class LocalRounds {
  public:
-  LocalRounds(OrderBook& book, Incarnation incarnation)
-      : book_(book), incarnation_(incarnation) {}
+  LocalRounds(OrderBook& book, Incarnation incarnation) : book_(book), incarnation_(incarnation) {}
 
   // False: the lane has nothing that can go now.
   bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
@@ -54,7 +53,8 @@ class LocalRounds {
     Instant ask_at = Instant::max();
   };
 
-  void answer(OrderId id, Sequence round, messages::LocalAnswer&& answer, Instant now, Effects& out);
+  void answer(OrderId id, Sequence round, messages::LocalAnswer&& answer, Instant now,
+              Effects& out);
   void fail(Sequence id, const messages::RoundFailed& failed, Instant now, Effects& out);
   void set_all_back(Sequence id, Setback setback, Instant now, Effects& out);
   void ask(Sequence id, Round& round, Effects& out);

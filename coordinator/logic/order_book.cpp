@@ -122,7 +122,7 @@ std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int ord
       second_uses.push_back(id);
       continue;
     }
-    for (const auto account : accounts_of(entry.order)) in_flight_.try_emplace(account, round);
+    for (const auto account : accounts_of(entry.order)) in_flight_.try_emplace(account, InFlight{round, {}});
     entry.round = round;
     entry.stage = Stage::Reserving;
     orders_max = std::min(orders_max, entry.round_max);

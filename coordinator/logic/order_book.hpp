@@ -1,7 +1,8 @@
 #pragma once
-// Every order that has no answer yet: where it waits, how often it came back, when it must end. Orders
-// wait in lanes; one whose account is in a round of this coordinator is parked on that account and comes
-// back when the round lets go, so agents are not asked for what is known to be held. Bounded.
+// Every order that has no answer yet: where it waits, how often it came back, when it must end.
+// Orders wait in lanes; one whose account is in a round of this coordinator is parked on that
+// account and comes back when the round lets go, so agents are not asked for what is known to be
+// held. Bounded.
 //
 //   stage      means                                              at its deadline
 //   Waiting    in a lane, parked, delayed, or its route is read   Contention, Overloaded, ...
@@ -21,12 +22,12 @@ namespace koshel::coordinator {
 
 // Why an order goes back to where it came from.
 enum class Setback : std::int8_t {
-  Busy,            // an account is held by a round of another coordinator
-  BusyInDoubt,     // ... by a round in doubt
-  Retry,           // the round's other orders stood in the way, or it was split
-  Stale,           // a head was not as the agent believed
-  Moving,          // the route is new, or about to be
-  ShardFault,      // a shard cannot be reached or serve
+  Busy,         // an account is held by a round of another coordinator
+  BusyInDoubt,  // ... by a round in doubt
+  Retry,        // the round's other orders stood in the way, or it was split
+  Stale,        // a head was not as the agent believed
+  Moving,       // the route is new, or about to be
+  ShardFault,   // a shard cannot be reached or serve
   ShardOverloaded,
   DirectoryFault,
 };

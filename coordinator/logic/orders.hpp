@@ -1,6 +1,6 @@
 #pragma once
-// What a coordinator is asked to do (orders) and what can become of it (outcomes), as plain structs. An
-// order names accounts and shards; names of users were resolved before.
+// What a coordinator is asked to do (orders) and what can become of it (outcomes), as plain
+// structs. An order names accounts and shards; names of users were resolved before.
 
 #include <cstdint>
 #include <string>

@@ -59,12 +59,12 @@ asio::awaitable<Result<CreateUsersOutcome>> DecisionLog::create_users(
                users = std::move(users)](pqxx::connection& connection) {
     const auto of = [&users](auto member) { return pg_array(users, member); };
     pqxx::nontransaction session(connection);
-    session.exec_params(
-        kCreateUsers, round.incarnation.value(), round.sequence.value(), array_of(participants),
-        of([](const NewUser& u) { return u.route.account.value(); }),
-        of([](const NewUser& u) -> std::string_view { return u.name; }),
-        of([](const NewUser& u) { return std::int64_t{u.route.currency.value()}; }),
-        of([](const NewUser& u) { return std::int64_t{u.route.shard.value()}; }));
+    session.exec_params(kCreateUsers, round.incarnation.value(), round.sequence.value(),
+                        array_of(participants),
+                        of([](const NewUser& u) { return u.route.account.value(); }),
+                        of([](const NewUser& u) -> std::string_view { return u.name; }),
+                        of([](const NewUser& u) { return std::int64_t{u.route.currency.value()}; }),
+                        of([](const NewUser& u) { return std::int64_t{u.route.shard.value()}; }));
   };
   auto pending = pool_.run(std::move(work));
   const auto created = co_await std::move(pending);

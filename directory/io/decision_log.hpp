@@ -1,6 +1,6 @@
 #pragma once
-// The decision log: one row per round of several parts, whose commit is the decision. See decide() in
-// sql/directory: deciders and recovery ask the same question with the same statement.
+// The decision log: one row per round of several parts, whose commit is the decision. See decide()
+// in sql/directory: deciders and recovery ask the same question with the same statement.
 
 #include <boost/asio/awaitable.hpp>
 #include <optional>
@@ -31,14 +31,16 @@ class DecisionLog {
  public:
   explicit DecisionLog(platform::PgPool& pool);
 
-  // Writes `wish` unless the round is decided; returns what stands. InDoubt: ask again (with Abort).
+  // Writes `wish` unless the round is decided; returns what stands. InDoubt: ask again (with
+  // Abort).
   boost::asio::awaitable<Result<Decision>> decide(RoundId round, Decision wish,
                                                   std::vector<ShardId> participants);
   // InDoubt: ask with decide(round, Abort) what stands.
   boost::asio::awaitable<Result<CreateUsersOutcome>> create_users(RoundId round,
                                                                   std::vector<ShardId> participants,
                                                                   std::vector<NewUser> users);
-  // What is written, without asking for anything; nullopt where nothing is. For people, not protocol.
+  // What is written, without asking for anything; nullopt where nothing is. For people, not
+  // protocol.
   boost::asio::awaitable<Result<std::vector<std::optional<Decision>>>> peek(
       std::vector<RoundId> rounds);
 

@@ -97,7 +97,8 @@ asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::routes_by_name(
     std::vector<std::string> names) {
   auto work = [names = std::move(names)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
-    const auto array = pg_array(names, [](const std::string& name) -> std::string_view { return name; });
+    const auto array =
+        pg_array(names, [](const std::string& name) -> std::string_view { return name; });
     return routes_of(session.exec_params(kRoutesByName, array));
   };
   auto pending = pool_.run(std::move(work));
@@ -127,7 +128,7 @@ constexpr auto kUsersAfter =
 }  // namespace
 
 asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::users_after(AccountId after,
-                                                                            int limit) {
+                                                                             int limit) {
   auto work = [after, limit](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     return routes_of(session.exec_params(kUsersAfter, after.value(), limit));
@@ -137,8 +138,7 @@ asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::users_after(Acc
 }
 
 namespace {
-constexpr auto kTakeUserIds =
-    "update cluster set last_user = last_user + $1 returning last_user";
+constexpr auto kTakeUserIds = "update cluster set last_user = last_user + $1 returning last_user";
 constexpr int kIdBlock = 1024;  // a block is one commit; what is left of it waits for the next call
 }  // namespace
 
@@ -203,7 +203,8 @@ constexpr auto kAddShard =
 asio::awaitable<Result<AddShardOutcome>> DirectoryStore::add_shard(Shard shard) {
   auto work = [shard = std::move(shard)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
-    if (session.exec_params(kAddShard, shard.name, shard.agent, shard.weight).affected_rows() == 1) {
+    if (session.exec_params(kAddShard, shard.name, shard.agent, shard.weight).affected_rows() ==
+        1) {
       return AddShardOutcome::Added;
     }
     return session.exec_params("select from shards where name = $1", shard.name).empty()

@@ -1,6 +1,7 @@
 #pragma once
-// Users, shards and incarnations in the directory database. Batched: each call is one statement (or one
-// transaction) however many names it carries. Keeps nothing in memory but a block of fresh user ids.
+// Users, shards and incarnations in the directory database. Batched: each call is one statement (or
+// one transaction) however many names it carries. Keeps nothing in memory but a block of fresh user
+// ids.
 
 #include <boost/asio/awaitable.hpp>
 #include <string>
@@ -45,7 +46,8 @@ class DirectoryStore {
  public:
   explicit DirectoryStore(platform::PgPool& pool);
 
-  // Error (Internal) with a sentence unless the database is a directory of this cluster at our schema.
+  // Error (Internal) with a sentence unless the database is a directory of this cluster at our
+  // schema.
   boost::asio::awaitable<Result<void>> check(std::string cluster);
   boost::asio::awaitable<Result<Incarnation>> next_incarnation();
 

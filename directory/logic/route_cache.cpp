@@ -9,8 +9,9 @@
 
 namespace koshel::directory {
 
-// Routes lie in one array of slots; two tables of slot numbers find them by name and by account. When
-// the array is full, the clock hand goes on to the next slot that was not used since its last visit.
+// Routes lie in one array of slots; two tables of slot numbers find them by name and by account.
+// When the array is full, the clock hand goes on to the next slot that was not used since its last
+// visit.
 struct RouteCache::State {
   struct Slot {
     std::string name;  // names of up to 15 bytes need no memory of their own
@@ -71,7 +72,7 @@ struct RouteCache::State {
   std::vector<SlotNumber> freed;
   std::size_t hand = 0;
   boost::unordered_flat_set<SlotNumber, NameHash, NameEqual> by_name{0, NameHash{&slots},
-                                                                    NameEqual{&slots}};
+                                                                     NameEqual{&slots}};
   boost::unordered_flat_map<AccountId, SlotNumber, std::hash<AccountId>> by_account;
 };
 
@@ -112,6 +113,8 @@ void RouteCache::forget(AccountId account) {
   if (found != state_->by_account.end()) state_->drop(found->second);
 }
 
-std::size_t RouteCache::size() const { return state_->by_account.size(); }
+std::size_t RouteCache::size() const {
+  return state_->by_account.size();
+}
 
 }  // namespace koshel::directory

@@ -1,7 +1,8 @@
 #pragma once
-// Where users live, as far as this process has learned it. A bounded memory of the directory: a missing
-// or old route costs one more read, never a wrong result, because shards check ownership themselves.
-// Evicts what was not used since the clock hand last passed. Never asks the directory itself.
+// Where users live, as far as this process has learned it. A bounded memory of the directory: a
+// missing or old route costs one more read, never a wrong result, because shards check ownership
+// themselves. Evicts what was not used since the clock hand last passed. Never asks the directory
+// itself.
 
 #include <cstddef>
 #include <memory>

@@ -65,7 +65,8 @@ asio::awaitable<HttpResponse> AgentApi::handle(HttpRequest request) {
     co_return service_.machine().is_serving() ? text(200, "serving")
                                               : text(503, "taking over the shard");
   }
-  if (path == "/metrics") co_return HttpResponse{200, platform::MetricsPage::kContentType, metrics(), {}};
+  if (path == "/metrics")
+    co_return HttpResponse{200, platform::MetricsPage::kContentType, metrics(), {}};
   if (path == "/v1/status") {
     auto pending = service_.status();
     const auto status = co_await std::move(pending);
@@ -88,8 +89,9 @@ asio::awaitable<HttpResponse> AgentApi::post(std::string path, std::string body)
         std::move(body), [&service](auto message) { return service.ask_round(message); });
   }
   if (path == "/v1/accounts/heads") {
-    return answer_reading<messages::ReadHeads>(
-        std::move(body), [&service](auto message) { return service.read_heads(std::move(message)); });
+    return answer_reading<messages::ReadHeads>(std::move(body), [&service](auto message) {
+      return service.read_heads(std::move(message));
+    });
   }
   if (path == "/v1/accounts/entries") {
     return answer_reading<messages::ReadEntries>(
@@ -99,13 +101,14 @@ asio::awaitable<HttpResponse> AgentApi::post(std::string path, std::string body)
     return answer_reading<messages::FindTransfer>(
         std::move(body), [&service](auto message) { return service.find(std::move(message)); });
   }
-  return [](AgentService& to, std::string at, std::string text_of) -> asio::awaitable<HttpResponse> {
-    if (at != "/v1/rounds/release") co_return text(404, "no such message");
-    const auto message = messages::from_json<messages::Release>(text_of);
-    if (!message) co_return text(400, message.error().context);
-    to.release(message.value());
-    co_return HttpResponse{200, "application/json", "{}", {}};
-  }(service, std::move(path), std::move(body));
+  return
+      [](AgentService& to, std::string at, std::string text_of) -> asio::awaitable<HttpResponse> {
+        if (at != "/v1/rounds/release") co_return text(404, "no such message");
+        const auto message = messages::from_json<messages::Release>(text_of);
+        if (!message) co_return text(400, message.error().context);
+        to.release(message.value());
+        co_return HttpResponse{200, "application/json", "{}", {}};
+      }(service, std::move(path), std::move(body));
 }
 
 std::string AgentApi::metrics() const {

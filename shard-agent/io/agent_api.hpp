@@ -1,6 +1,6 @@
 #pragma once
-// The agent's HTTP face: JSON messages of base/messages in, JSON messages out; health and metrics beside
-// them. Translates and nothing more.
+// The agent's HTTP face: JSON messages of base/messages in, JSON messages out; health and metrics
+// beside them. Translates and nothing more.
 
 #include <boost/asio/awaitable.hpp>
 

@@ -62,8 +62,7 @@ AgentLimits limits_of(const platform::AgentConfig& config, const ServerLimits& s
   AgentLimits limits;
   limits.heads_cached_max = static_cast<std::size_t>(config.heads_cached_max);
   limits.rounds_in_flight_max = config.rounds_in_flight_max;
-  limits.prepared_max =
-      std::max(1, server.prepared_transactions_max - config.prepared_headroom);
+  limits.prepared_max = std::max(1, server.prepared_transactions_max - config.prepared_headroom);
   limits.worlds_max = config.worlds_max;
   limits.stale_retries_max = config.stale_retries_max;
   limits.busy_patience = config.busy_patience;
@@ -165,38 +164,35 @@ void AgentService::execute(Append&& effect) {
 
 void AgentService::execute(PrepareRound&& effect) {
   const auto round = effect.batch.round;
-  shard_.post(
-      [effect = std::move(effect), identity = setup_.identity](pqxx::connection& connection) {
-        prepare(connection, identity, effect);
-      },
-      [this, round](Result<void> done) {
-        step(PrepareDone{round, outcome_of(done), detail_of(done)});
-      });
+  shard_.post([effect = std::move(effect), identity = setup_.identity](
+                  pqxx::connection& connection) { prepare(connection, identity, effect); },
+              [this, round](Result<void> done) {
+                step(PrepareDone{round, outcome_of(done), detail_of(done)});
+              });
 }
 
 void AgentService::execute(SettlePrepared&& effect) {
   const auto round = effect.round;
-  shard_.post([effect, identity = setup_.identity](
-                  pqxx::connection& connection) { return settle(connection, identity, effect); },
-              [this, round](Result<messages::SettleOutcome> done) {
-                if (!done) {
-                  spdlog::warn("round {}:{} could not be settled now: {}",
-                               round.incarnation.value(), round.sequence.value(),
-                               done.error().context);
-                }
-                step(SettlePreparedDone{round,
-                                        done ? done.value() : messages::SettleOutcome::Later,
-                                        !done && is_disconnect(outcome_of(done.error()))});
-              });
+  shard_.post(
+      [effect, identity = setup_.identity](pqxx::connection& connection) {
+        return settle(connection, identity, effect);
+      },
+      [this, round](Result<messages::SettleOutcome> done) {
+        if (!done) {
+          spdlog::warn("round {}:{} could not be settled now: {}", round.incarnation.value(),
+                       round.sequence.value(), done.error().context);
+        }
+        step(SettlePreparedDone{round, done ? done.value() : messages::SettleOutcome::Later,
+                                !done && is_disconnect(outcome_of(done.error()))});
+      });
 }
 
 void AgentService::execute(AskLocal&& effect) {
   const auto round = effect.round;
-  shard_.post(
-      [round](pqxx::connection& connection) { return agent::ask_round(connection, round); },
-      [this, round](Result<bool> asked) {
-        step(LocalAsked{round, asked ? std::optional(asked.value()) : std::nullopt});
-      });
+  shard_.post([round](pqxx::connection& connection) { return agent::ask_round(connection, round); },
+              [this, round](Result<bool> asked) {
+                step(LocalAsked{round, asked ? std::optional(asked.value()) : std::nullopt});
+              });
 }
 
 void AgentService::execute(AskDecision&& effect) {
@@ -220,9 +216,8 @@ asio::awaitable<void> AgentService::read_decision(RoundId round) {
 }
 
 void AgentService::execute(ScanPrepared&& effect) {
-  shard_.post([identity = setup_.identity](pqxx::connection& connection) {
-                return prepared_rounds(connection, identity);
-              },
+  shard_.post([identity = setup_.identity](
+                  pqxx::connection& connection) { return prepared_rounds(connection, identity); },
               [this, scan = effect.scan](Result<std::vector<messages::PreparedRound>> read) {
                 PreparedScanned event{scan, std::nullopt};
                 if (read) {
@@ -249,22 +244,20 @@ void AgentService::execute(ForgetHolds&& effect) {
 }
 
 void AgentService::execute(TakeOver&&) {
-  control_.post(
-      [identity = setup_.identity](pqxx::connection& connection) {
-        return take_over(connection, identity);
-      },
-      [this](Result<TakeOverDone> done) {
-        if (!done) {
-          spdlog::warn("cannot take over the shard yet: {}", done.error().context);
-          step(TakenOver{std::nullopt, {}});
-          return;
-        }
-        auto& [epoch, in_doubt] = done.value();
-        spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
-                     setup_.identity.shard_name, epoch.value(), in_doubt.size());
-        shard_.reconnect_as(session_name(epoch));
-        step(TakenOver{epoch, std::move(in_doubt)});
-      });
+  control_.post([identity = setup_.identity](
+                    pqxx::connection& connection) { return take_over(connection, identity); },
+                [this](Result<TakeOverDone> done) {
+                  if (!done) {
+                    spdlog::warn("cannot take over the shard yet: {}", done.error().context);
+                    step(TakenOver{std::nullopt, {}});
+                    return;
+                  }
+                  auto& [epoch, in_doubt] = done.value();
+                  spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
+                               setup_.identity.shard_name, epoch.value(), in_doubt.size());
+                  shard_.reconnect_as(session_name(epoch));
+                  step(TakenOver{epoch, std::move(in_doubt)});
+                });
 }
 
 void AgentService::execute(Answer&& effect) {
@@ -275,9 +268,13 @@ void AgentService::execute(Answer&& effect) {
   answer(std::move(effect.message));
 }
 
-void AgentService::execute(Alarm&& effect) { spdlog::critical("{}", effect.text); }
+void AgentService::execute(Alarm&& effect) {
+  spdlog::critical("{}", effect.text);
+}
 
-void AgentService::execute(Stop&& effect) { setup_.on_stop(effect.reason); }
+void AgentService::execute(Stop&& effect) {
+  setup_.on_stop(effect.reason);
+}
 
 // ---- reading
 
@@ -330,9 +327,12 @@ asio::awaitable<Result<messages::EntriesRead>> AgentService::read_entries(
 }
 
 asio::awaitable<Result<messages::AgentStatus>> AgentService::status() {
-  messages::AgentStatus status{setup_.identity.cluster, setup_.identity.shard_name,
-                               setup_.identity.shard,   machine_.epoch(),
-                               machine_.is_serving(),   KOSHEL_VERSION,
+  messages::AgentStatus status{setup_.identity.cluster,
+                               setup_.identity.shard_name,
+                               setup_.identity.shard,
+                               machine_.epoch(),
+                               machine_.is_serving(),
+                               KOSHEL_VERSION,
                                {}};
   auto work = [identity = setup_.identity](pqxx::connection& connection) {
     return prepared_rounds(connection, identity);

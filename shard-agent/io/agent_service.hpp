@@ -73,8 +73,8 @@ class AgentService {
 
   boost::asio::io_context& loop_;
   Setup setup_;
-  platform::PgPool shard_;       // sessions named after the epoch
-  platform::PgPool control_;     // one session, for taking over
+  platform::PgPool shard_;    // sessions named after the epoch
+  platform::PgPool control_;  // one session, for taking over
   platform::PgPool directory_;
   directory::DecisionLog log_;
   AgentMachine machine_;

@@ -70,8 +70,8 @@ std::string refusal_json(const Entry& entry) {
 
 // An argument of texts that are mostly absent: '{}' when all are, for unnest pads with nulls.
 template <class HasText, class Text>
-void append_texts(std::string& sql, pqxx::connection& connection,
-                  const std::vector<Entry>& entries, HasText has_text, Text text_of) {
+void append_texts(std::string& sql, pqxx::connection& connection, const std::vector<Entry>& entries,
+                  HasText has_text, Text text_of) {
   bool has_any = false;
   for (const auto& entry : entries) has_any = has_any || has_text(entry);
   if (!has_any) {
@@ -97,7 +97,8 @@ std::string array_of(const std::vector<AccountId>& accounts) {
 }
 
 std::string array_of(const std::vector<std::string>& texts) {
-  return array_with(texts, [](std::string& text, const auto& value) { append_quoted(text, value); });
+  return array_with(texts,
+                    [](std::string& text, const auto& value) { append_quoted(text, value); });
 }
 
 std::string array_of(const std::vector<TransferId>& ids) {
@@ -149,11 +150,11 @@ std::string append_statement(pqxx::connection& connection, const AppendBatch& ba
   return sql;
 }
 
-std::string prepare_statement(pqxx::connection& connection,
-                              const PrepareStatement& statement) {
+std::string prepare_statement(pqxx::connection& connection, const PrepareStatement& statement) {
   const auto gid = connection.quote(statement.gid);
-  // The explicit begin matters: in one query string, what stands before the first begin would join the
-  // transaction that follows. The holds row need not wait for the disk: the prepare's flush carries it.
+  // The explicit begin matters: in one query string, what stands before the first begin would join
+  // the transaction that follows. The holds row need not wait for the disk: the prepare's flush
+  // carries it.
   std::string sql = "begin; set local synchronous_commit = off; insert into holds values (" + gid +
                     ", '" + array_of(statement.held) + "') on conflict do nothing; ";
   if (!statement.forgotten_gids.empty()) {

@@ -1,6 +1,7 @@
 #pragma once
-// The SQL text of a round: compare and append as one statement, and the one string that prepares it.
-// Text, because PREPARE TRANSACTION has to follow in the same round trip and takes no parameters.
+// The SQL text of a round: compare and append as one statement, and the one string that prepares
+// it. Text, because PREPARE TRANSACTION has to follow in the same round trip and takes no
+// parameters.
 
 #include <pqxx/pqxx>
 #include <string>
@@ -20,8 +21,7 @@ struct PrepareStatement {
   const std::vector<std::string>& forgotten_gids;
 };
 // The holds row in a transaction of its own, then the append, prepared under `gid`.
-std::string prepare_statement(pqxx::connection& connection,
-                              const PrepareStatement& statement);
+std::string prepare_statement(pqxx::connection& connection, const PrepareStatement& statement);
 
 // "{1,2,3}" and "{a,b}" as PostgreSQL reads arrays; texts are quoted as its syntax wants.
 std::string array_of(const std::vector<AccountId>& accounts);

@@ -78,7 +78,9 @@ Result<Identity> read_identity(pqxx::connection& connection, const std::string& 
   return identity;
 }
 
-std::string session_name(Epoch epoch) { return "koshel-agent/" + std::to_string(epoch.value()); }
+std::string session_name(Epoch epoch) {
+  return "koshel-agent/" + std::to_string(epoch.value());
+}
 
 namespace {
 
@@ -198,8 +200,9 @@ messages::SettleOutcome settle(pqxx::connection& connection, const Identity& ide
 
 bool ask_round(pqxx::connection& connection, RoundId round) {
   pqxx::nontransaction session(connection);
-  return session.exec_params("select ask_round($1, $2)", round.incarnation.value(),
-                             round.sequence.value())[0][0]
+  return session
+      .exec_params("select ask_round($1, $2)", round.incarnation.value(),
+                   round.sequence.value())[0][0]
       .as<bool>();
 }
 
@@ -265,8 +268,8 @@ messages::EntriesRead read_entries(pqxx::connection& connection, Epoch epoch,
   messages::EntriesRead read;
   read.is_owned = is_owned(session, epoch, wanted.account);
   if (!read.is_owned) return read;
-  const auto from = wanted.from.value() == 0 && wanted.is_newest_first ? INT64_MAX
-                                                                       : wanted.from.value();
+  const auto from =
+      wanted.from.value() == 0 && wanted.is_newest_first ? INT64_MAX : wanted.from.value();
   for (const auto& row : session.exec_params(entries_query(wanted.is_newest_first),
                                              wanted.account.value(), from, wanted.limit)) {
     read.entries.push_back(entry_of_row(row));

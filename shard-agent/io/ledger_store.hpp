@@ -28,8 +28,8 @@ struct TakeOverDone {
   std::vector<InDoubtRound> in_doubt;
 };
 
-// Start-up checks: schema, settings that durability rests on, the role's rights. Error: a sentence that
-// says what to change.
+// Start-up checks: schema, settings that durability rests on, the role's rights. Error: a sentence
+// that says what to change.
 Result<ServerLimits> check_server(pqxx::connection& connection);
 // Error if `koshel init` was not run or the database belongs to another shard.
 Result<Identity> read_identity(pqxx::connection& connection, const std::string& cluster,
@@ -38,8 +38,9 @@ Result<Identity> read_identity(pqxx::connection& connection, const std::string& 
 // "koshel-agent/<epoch>": by this name a take-over finds the sessions of older agents.
 std::string session_name(Epoch epoch);
 
-// Takes the next epoch, ends every session of older ones and waits until they are gone, then tells what
-// is prepared. Until it returns, appends of an old agent may still be running; after it, none is.
+// Takes the next epoch, ends every session of older ones and waits until they are gone, then tells
+// what is prepared. Until it returns, appends of an old agent may still be running; after it, none
+// is.
 TakeOverDone take_over(pqxx::connection& connection, const Identity& identity);
 
 struct ShardState {

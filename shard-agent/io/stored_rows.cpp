@@ -7,13 +7,17 @@
 namespace koshel::agent {
 namespace {
 
-Money money_of(const pqxx::field& field) { return Money(field.as<std::int64_t>()); }
+Money money_of(const pqxx::field& field) {
+  return Money(field.as<std::int64_t>());
+}
 
 Timestamp time_of(const pqxx::field& microseconds) {
   return Timestamp(std::chrono::microseconds(microseconds.as<std::int64_t>()));
 }
 
-std::string text_or_empty(const pqxx::field& field) { return field.is_null() ? "" : field.c_str(); }
+std::string text_or_empty(const pqxx::field& field) {
+  return field.is_null() ? "" : field.c_str();
+}
 
 struct StoredRefusal {
   Refusal refusal;
@@ -34,10 +38,10 @@ StoredRefusal refusal_of(const pqxx::field& field) {
 }  // namespace
 
 AccountHead head_of_row(const pqxx::row& row) {
-  return {AccountId(row[0].as<std::int64_t>()),
-          {CurrencyId(row[1].as<std::int16_t>()), Version(row[2].as<std::int64_t>()),
-           money_of(row[3]), money_of(row[4]), money_of(row[5]),
-           static_cast<AccountStatus>(row[6].as<std::int16_t>())}};
+  return {
+      AccountId(row[0].as<std::int64_t>()),
+      {CurrencyId(row[1].as<std::int16_t>()), Version(row[2].as<std::int64_t>()), money_of(row[3]),
+       money_of(row[4]), money_of(row[5]), static_cast<AccountStatus>(row[6].as<std::int16_t>())}};
 }
 
 messages::TimedEntry entry_of_row(const pqxx::row& row) {

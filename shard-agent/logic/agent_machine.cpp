@@ -69,8 +69,7 @@ void AgentMachine::handle(Asked<messages::Prepare>&& asked, const Now& now, Effe
 
 void AgentMachine::handle(Asked<messages::Settle>&& asked, const Now&, Effects& out) {
   if (state_ != State::Serving) {
-    out.emplace_back(
-        Answer{asked.request, messages::SettleDone{messages::SettleOutcome::Later}});
+    out.emplace_back(Answer{asked.request, messages::SettleDone{messages::SettleOutcome::Later}});
     return;
   }
   cross_.settle(asked, out);
@@ -147,8 +146,8 @@ void AgentMachine::handle(Tick&&, const Now& now, Effects& out) {
   }
 }
 
-// Nothing remembered survives a lost connection: the server may have failed over to a past without the
-// last appends, or a new agent may have begun.
+// Nothing remembered survives a lost connection: the server may have failed over to a past without
+// the last appends, or a new agent may have begun.
 void AgentMachine::take_over_if(bool is_connection_lost, Effects& out) {
   if (!is_connection_lost || state_ != State::Serving) return;
   state_ = State::TakingOver;

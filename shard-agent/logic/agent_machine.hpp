@@ -1,13 +1,13 @@
 #pragma once
-// The whole of an agent's judgement: who may run rounds on the shard now, and what each event means.
-// Owns the shard's memory, the local rounds and this shard's part in cross-shard rounds; never touches
-// a socket, a clock or the database.
+// The whole of an agent's judgement: who may run rounds on the shard now, and what each event
+// means. Owns the shard's memory, the local rounds and this shard's part in cross-shard rounds;
+// never touches a socket, a clock or the database.
 //
 //   state       event                                  next
-//   TakingOver  TakenOver with an epoch                Serving; what is in doubt is held and asked about
-//   TakingOver  TakenOver without, after a pause       TakingOver: tries again
-//   Serving     a connection was lost                  TakingOver: everything remembered is forgotten
-//   any         OldEpoch                               Stopped: a newer agent serves the shard
+//   TakingOver  TakenOver with an epoch                Serving; what is in doubt is held and asked
+//   about TakingOver  TakenOver without, after a pause       TakingOver: tries again Serving     a
+//   connection was lost                  TakingOver: everything remembered is forgotten any
+//   OldEpoch                               Stopped: a newer agent serves the shard
 
 #include "shard-agent/logic/cross_rounds.hpp"
 #include "shard-agent/logic/local_rounds.hpp"

@@ -1,5 +1,5 @@
-// CrossRounds, second half: what happens when a coordinator is silent, when this agent starts, and when
-// its database connection breaks.
+// CrossRounds, second half: what happens when a coordinator is silent, when this agent starts, and
+// when its database connection breaks.
 
 #include <algorithm>
 
@@ -19,8 +19,8 @@ void CrossRounds::expire_reservations(Instant now) {
   memory_.counters.reservations_expired += static_cast<std::int64_t>(expired.size());
 }
 
-// Both directions: rounds prepared for too long are asked about; rounds that are no longer prepared,
-// though nobody settled them through this agent, are let go.
+// Both directions: rounds prepared for too long are asked about; rounds that are no longer
+// prepared, though nobody settled them through this agent, are let go.
 void CrossRounds::on(const PreparedScanned& event, Effects& out) {
   if (!event.prepared) return;
   const auto old = std::chrono::duration<double>(memory_.limits.in_doubt_age).count();
@@ -69,8 +69,9 @@ void CrossRounds::interrupt(Effects& out) {
   for (auto& [id, round] : rounds_) {
     if (round.request) {
       if (round.state == State::Reading) {
-        out.emplace_back(Answer{*round.request, messages::ReserveReply(messages::RoundFailed{
-                                                    RoundFault::Starting, "the agent starts anew"})});
+        out.emplace_back(
+            Answer{*round.request, messages::ReserveReply(messages::RoundFailed{
+                                       RoundFault::Starting, "the agent starts anew"})});
       } else {
         out.emplace_back(Answer{*round.request, messages::PrepareReply(messages::RoundUnknown{})});
       }

@@ -31,8 +31,9 @@ bool is_yes(const std::optional<messages::Vote>& vote) {
 void CrossRounds::reserve(Asked<messages::Reserve> asked, const Now& now, Effects& out) {
   const auto id = asked.message.round;
   if (prepared_or_reserved() >= memory_.limits.prepared_max) {
-    out.emplace_back(Answer{asked.request, messages::ReserveReply(messages::RoundFailed{
-                                               RoundFault::Overloaded, "no prepared slot is free"})});
+    out.emplace_back(
+        Answer{asked.request, messages::ReserveReply(messages::RoundFailed{
+                                  RoundFault::Overloaded, "no prepared slot is free"})});
     return;
   }
   auto& round = rounds_[id];
@@ -40,7 +41,8 @@ void CrossRounds::reserve(Asked<messages::Reserve> asked, const Now& now, Effect
   round.expires = now.steady + memory_.limits.reservation;
   round.slots.reserve(asked.message.orders.size());
   for (auto& order : asked.message.orders) {
-    admit(id, round, round.slots.emplace_back(Slot{std::move(order), std::nullopt, {}}), now.steady);
+    admit(id, round, round.slots.emplace_back(Slot{std::move(order), std::nullopt, {}}),
+          now.steady);
   }
   ReadState missing{id, 0, memory_.epoch, {}, round.keys};
   for (const auto account : round.held) {
@@ -127,8 +129,8 @@ void CrossRounds::vote(RoundId id, Round& round, const StateRead& reading, const
   bool has_survivor = false;
   for (auto& slot : round.slots) {
     if (!slot.vote) {
-      slot.vote = std::visit([&](const auto& what) { return evaluation.vote(what); },
-                             slot.order.what);
+      slot.vote =
+          std::visit([&](const auto& what) { return evaluation.vote(what); }, slot.order.what);
     }
     has_survivor = has_survivor || is_yes(slot.vote);
     reserved.votes.push_back(*slot.vote);
@@ -143,8 +145,8 @@ void CrossRounds::vote(RoundId id, Round& round, const StateRead& reading, const
 void CrossRounds::prepare(const Asked<messages::Prepare>& asked, const Now& now, Effects& out) {
   const auto& message = asked.message;
   const auto refuse = [&](RoundFault fault, std::string detail) {
-    out.emplace_back(Answer{asked.request, messages::PrepareReply(messages::RoundFailed{
-                                               fault, std::move(detail)})});
+    out.emplace_back(Answer{
+        asked.request, messages::PrepareReply(messages::RoundFailed{fault, std::move(detail)})});
   };
   const auto found = rounds_.find(message.round);
   if (found == rounds_.end()) return refuse(RoundFault::Expired, "the reservation has gone");
@@ -157,7 +159,8 @@ void CrossRounds::prepare(const Asked<messages::Prepare>& asked, const Now& now,
     out.emplace_back(Answer{asked.request, messages::PrepareReply(messages::RoundUnknown{})});
     return;  // delivered twice, or long after
   }
-  if (message.epoch != memory_.epoch) return refuse(RoundFault::OldEpoch, "voted by an older agent");
+  if (message.epoch != memory_.epoch)
+    return refuse(RoundFault::OldEpoch, "voted by an older agent");
   const bool is_sound = std::ranges::all_of(message.survivors, [&](std::int32_t place) {
     return place >= 0 && static_cast<std::size_t>(place) < round.slots.size() &&
            is_yes(round.slots[static_cast<std::size_t>(place)].vote);
@@ -198,8 +201,8 @@ void CrossRounds::build(Round& round, const std::vector<std::int32_t>& survivors
     const auto& open = std::get<messages::OpenAccount>(slot.order.what);
     const auto world = slot.accounts.size() < 2 ? AccountId() : slot.accounts.back();
     const auto opening = opening_of(open, world);
-    const Head limits{open.currency, Version(), Money(), open.min_balance, open.max_balance,
-                      AccountStatus::Active};
+    const Head limits{open.currency,    Version(),        Money(),
+                      open.min_balance, open.max_balance, AccountStatus::Active};
     if (open.balance.is_positive()) draft.debit(world, opening);
     round.prepared.legs.push_back(draft.open(open.account, limits, opening));
   }
@@ -302,7 +305,8 @@ void CrossRounds::start_settling(RoundId id, Round& round, bool is_commit, Effec
 
 bool CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Settling) return event.is_disconnected;
+  if (found == rounds_.end() || found->second.state != State::Settling)
+    return event.is_disconnected;
   auto& round = found->second;
   if (round.settle_request) {
     out.emplace_back(Answer{*round.settle_request, messages::SettleDone{event.outcome}});
@@ -311,7 +315,8 @@ bool CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
   switch (event.outcome) {
     case SettleOutcome::Settled:
       if (round.is_recovering) {
-        ++(*round.settle_wish ? memory_.counters.recovered_commit : memory_.counters.recovered_abort);
+        ++(*round.settle_wish ? memory_.counters.recovered_commit
+                              : memory_.counters.recovered_abort);
       }
       if (*round.settle_wish) {
         memory_.counters.transfers_applied += static_cast<std::int64_t>(round.prepared.legs.size());

@@ -1,5 +1,6 @@
 #pragma once
-// This shard's part in rounds of several parts, and the recovery of those whose coordinator is silent.
+// This shard's part in rounds of several parts, and the recovery of those whose coordinator is
+// silent.
 //
 //   state      event                          next
 //   Reading    StateRead Done                 Reserved, votes answered
@@ -9,12 +10,12 @@
 //   Preparing  PrepareDone Lost               the agent takes over anew and finds what is prepared
 //   Preparing  PrepareDone otherwise          gone: RoundFailed
 //   Prepared   Settle, DecisionRead           Settling
-//   Prepared   a later scan without its gid   gone: somebody else settled it; its heads are forgotten
-//   Settling   SettlePreparedDone Settled     gone: heads move
-//   Settling   SettlePreparedDone Later       Prepared: the next scan asks the log
+//   Prepared   a later scan without its gid   gone: somebody else settled it; its heads are
+//   forgotten Settling   SettlePreparedDone Settled     gone: heads move Settling
+//   SettlePreparedDone Later       Prepared: the next scan asks the log
 //
-// A round that a take-over found in doubt starts as Prepared, known by its accounts only. Nothing is
-// rolled back here before the decision log, or the round's own coordinator, has said abort.
+// A round that a take-over found in doubt starts as Prepared, known by its accounts only. Nothing
+// is rolled back here before the decision log, or the round's own coordinator, has said abort.
 
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <unordered_map>

@@ -7,7 +7,8 @@
 namespace koshel::agent {
 namespace {
 
-// What may still be taken or added; saturates, since @world's distances exceed what a client can ask.
+// What may still be taken or added; saturates, since @world's distances exceed what a client can
+// ask.
 Money distance(Money high, Money low) {
   return high.minus(low).value_or(Money(INT64_MAX));
 }

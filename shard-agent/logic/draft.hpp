@@ -1,7 +1,7 @@
 #pragma once
-// A round's new entries while they are worked out: the accounts' heads as they will be, entry upon entry,
-// and at the end the batch that compare and append takes. Pure; the rules of money are the functions
-// beside it, so that a vote and an exact evaluation ask the same questions.
+// A round's new entries while they are worked out: the accounts' heads as they will be, entry upon
+// entry, and at the end the batch that compare and append takes. Pure; the rules of money are the
+// functions beside it, so that a vote and an exact evaluation ask the same questions.
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <optional>

@@ -1,6 +1,6 @@
 #pragma once
-// What goes into the agent's machine and what comes out of it, as plain structs. An event is a message
-// of a coordinator or the result of an effect; an effect is something the I/O is to do.
+// What goes into the agent's machine and what comes out of it, as plain structs. An event is a
+// message of a coordinator or the result of an effect; an effect is something the I/O is to do.
 
 #include <cstdint>
 #include <optional>
@@ -82,7 +82,7 @@ struct InDoubtRound {
   RoundId round;
   std::vector<AccountId> accounts;
 };
-struct TakenOver {  // of effect TakeOver
+struct TakenOver {             // of effect TakeOver
   std::optional<Epoch> epoch;  // nullopt: not yet possible, try again
   std::vector<InDoubtRound> in_doubt;
 };

@@ -1,7 +1,7 @@
 #pragma once
-// What the agent remembers of accounts' heads. A memory and nothing more: every append compares it with
-// the database, so a stale head costs a retry, never a coin. Bounded: two generations, of which the
-// older is dropped whole when the younger has filled its half.
+// What the agent remembers of accounts' heads. A memory and nothing more: every append compares it
+// with the database, so a stale head costs a retry, never a coin. Bounded: two generations, of
+// which the older is dropped whole when the younger has filled its half.
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstddef>

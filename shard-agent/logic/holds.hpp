@@ -1,7 +1,7 @@
 #pragma once
-// Which accounts rounds in flight have taken. Nobody waits for a hold: who finds one is turned away and
-// comes again, so there is no deadlock. Whoever was turned away often enough gets the account kept free
-// for a bounded moment. Never looks at balances, never talks to the database.
+// Which accounts rounds in flight have taken. Nobody waits for a hold: who finds one is turned away
+// and comes again, so there is no deadlock. Whoever was turned away often enough gets the account
+// kept free for a bounded moment. Never looks at balances, never talks to the database.
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <optional>
@@ -20,7 +20,7 @@ enum class HoldReason {
 class Holds {
  public:
   struct Options {
-    int patience;        // times turned away, after which an account is kept
+    int patience;  // times turned away, after which an account is kept
     Duration keep_for;
   };
   struct Hold {
@@ -89,8 +89,8 @@ class Holds {
   void keep_if_patient(AccountId account, const Request& request, Instant now) {
     if (request.times_busy < options_.patience) return;
     auto& kept = kept_[account];
-    const bool is_stronger = kept.until <= now || kept.claim == request.claim ||
-                             kept.times_busy < request.times_busy;
+    const bool is_stronger =
+        kept.until <= now || kept.claim == request.claim || kept.times_busy < request.times_busy;
     if (is_stronger) kept = {request.claim, request.times_busy, now + options_.keep_for};
   }
 

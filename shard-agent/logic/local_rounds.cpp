@@ -38,7 +38,8 @@ void LocalRounds::start(Asked<messages::LocalRound> asked, const Now& now, Effec
   round.slots.reserve(asked.message.orders.size());
   round.held.reserve(asked.message.orders.size() * 2);
   for (auto& order : asked.message.orders) {
-    admit(id, round, round.slots.emplace_back(Slot{std::move(order), std::nullopt, false}), now.steady);
+    admit(id, round, round.slots.emplace_back(Slot{std::move(order), std::nullopt, false}),
+          now.steady);
   }
   read(id, round, now, out);
 }
@@ -48,7 +49,8 @@ void LocalRounds::turn_away(Slot& slot, messages::LocalAnswer answer) {
   slot.is_turned_away = true;
 }
 
-// Takes the order's accounts, or answers it at once. A general @world side becomes a free account of it.
+// Takes the order's accounts, or answers it at once. A general @world side becomes a free account
+// of it.
 void LocalRounds::admit(RoundId id, Round& round, Slot& slot, Instant now) {
   const Holds::Request request{id, claim_of(slot.order), slot.order.times_busy};
   AccountId* sides[2] = {nullptr, nullptr};
@@ -146,8 +148,8 @@ void LocalRounds::evaluate(RoundId id, Round& round, const StateRead& reading, c
   LocalEvaluation evaluation(draft, stored, now.calendar);
   for (auto& slot : round.slots) {
     if (slot.is_turned_away) continue;
-    slot.answer = std::visit([&](const auto& what) { return evaluation.answer(what); },
-                             slot.order.what);
+    slot.answer =
+        std::visit([&](const auto& what) { return evaluation.answer(what); }, slot.order.what);
   }
   if (draft.is_empty()) {
     succeed(id, out);

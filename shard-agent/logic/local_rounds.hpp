@@ -1,5 +1,6 @@
 #pragma once
-// Rounds that live on this shard alone: hold, read what is missing, evaluate in order, append, answer.
+// Rounds that live on this shard alone: hold, read what is missing, evaluate in order, append,
+// answer.
 //
 //   state      event                   next
 //   Reading    StateRead Done          Appending, or done if nothing is to be written

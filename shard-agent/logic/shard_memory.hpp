@@ -1,6 +1,6 @@
 #pragma once
-// What all rounds of an agent share: heads, holds, keys in flight, the epoch. Lost at every take-over,
-// because nothing in it is needed for correctness.
+// What all rounds of an agent share: heads, holds, keys in flight, the epoch. Lost at every
+// take-over, because nothing in it is needed for correctness.
 
 #include <boost/unordered/unordered_flat_map.hpp>
 

@@ -34,6 +34,8 @@ Vote VoteEvaluation::vote(const Leg& leg) {
   return messages::Yes{};
 }
 
-Vote VoteEvaluation::vote(const messages::OpenAccount&) { return messages::Yes{}; }
+Vote VoteEvaluation::vote(const messages::OpenAccount&) {
+  return messages::Yes{};
+}
 
 }  // namespace koshel::agent

@@ -1,7 +1,7 @@
 #pragma once
-// Conservative votes: a debit is checked against the balance less the round's other debits (its credits
-// do not count), a credit against the balance plus the round's other credits. So whichever legs survive,
-// every balance on the way stays within its limits. Pure.
+// Conservative votes: a debit is checked against the balance less the round's other debits (its
+// credits do not count), a credit against the balance plus the round's other credits. So whichever
+// legs survive, every balance on the way stays within its limits. Pure.
 
 #include <boost/unordered/unordered_flat_map.hpp>
 

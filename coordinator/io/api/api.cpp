@@ -97,8 +97,8 @@ std::optional<Respond> Api::route_admin(HttpRequest& request) {
 
 Respond Api::operational(HttpRequest request) {
   const auto& path = request.path;
-  const bool is_known = path == "/healthz" || path == "/readyz" || path == "/metrics" ||
-                        path == "/openapi.yaml";
+  const bool is_known =
+      path == "/healthz" || path == "/readyz" || path == "/metrics" || path == "/openapi.yaml";
   if (!is_known) co_return to_response({ProblemCode::NotFound, "there is nothing at " + path});
   if (request.method != "GET" && request.method != "HEAD") {
     auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes GET"});
@@ -142,7 +142,8 @@ std::string Api::metrics() const {
       .counter("orders_finished_total", "Orders answered", number(counters.orders_finished))
       .counter("orders_overloaded_total", "Orders refused because too many wait",
                number(counters.orders_overloaded))
-      .counter("redirects_total", "Orders that met a user who had moved", number(counters.redirects))
+      .counter("redirects_total", "Orders that met a user who had moved",
+               number(counters.redirects))
       .gauge("orders_waiting", "Orders without an answer", number(machine.orders()))
       .gauge("coordinator_rounds_in_flight", "Rounds under way", number(machine.rounds_local()),
              {{"kind", "local"}})

@@ -1,5 +1,6 @@
 #pragma once
-// The coordinator's HTTP face: which path and method is whose, and what the protocol's own faults say.
+// The coordinator's HTTP face: which path and method is whose, and what the protocol's own faults
+// say.
 
 #include "coordinator/io/api/shards_api.hpp"
 #include "coordinator/io/api/transfers_api.hpp"

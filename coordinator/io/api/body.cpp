@@ -50,7 +50,8 @@ Checked<json::object> read_body(const platform::HttpRequest& request) {
 
 Checked<const json::array*> read_batch(const json::object& body, std::string_view member) {
   for (const auto& field : body) {
-    if (field.key() != member) return invalid("field '" + std::string(field.key()) + "'", "is unknown");
+    if (field.key() != member)
+      return invalid("field '" + std::string(field.key()) + "'", "is unknown");
   }
   const auto* value = body.if_contains(member);
   if (value == nullptr || !value->is_array()) return invalid(member, "must be an array");
@@ -112,7 +113,8 @@ Checked<std::string> Fields::optional_metadata() {
     return invalid("metadata",
                    "is longer than " + std::to_string(kMetadataBytesMax) + " bytes of JSON");
   }
-  if (text.find("\\u0000") != std::string::npos) return invalid("metadata", "holds a NUL character");
+  if (text.find("\\u0000") != std::string::npos)
+    return invalid("metadata", "holds a NUL character");
   return text;
 }
 
@@ -154,7 +156,8 @@ Checked<std::string> to_party_name(std::string_view field, std::string_view text
 
 std::optional<Problem> check_idempotency_key(std::string_view key) {
   const auto is_visible = [](char c) { return c > ' ' && c < '\x7f'; };
-  if (!key.empty() && key.size() <= 255 && std::ranges::all_of(key, is_visible)) return std::nullopt;
+  if (!key.empty() && key.size() <= 255 && std::ranges::all_of(key, is_visible))
+    return std::nullopt;
   return invalid("Idempotency-Key", "must be 1 to 255 visible ASCII characters");
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Request bodies, read strictly: JSON in UTF-8, no duplicate keys, no unknown fields, amounts as strings.
-// Whatever is wrong becomes a Problem whose sentence names the field.
+// Request bodies, read strictly: JSON in UTF-8, no duplicate keys, no unknown fields, amounts as
+// strings. Whatever is wrong becomes a Problem whose sentence names the field.
 
 #include <boost/json.hpp>
 #include <optional>
@@ -17,7 +17,8 @@ namespace koshel::coordinator {
 inline constexpr std::size_t kBatchMax = 8192;
 inline constexpr std::size_t kMetadataBytesMax = 4096;
 
-// The body as a JSON object. MALFORMED_REQUEST, VALIDATION_ERROR (duplicate key), UNSUPPORTED_MEDIA_TYPE.
+// The body as a JSON object. MALFORMED_REQUEST, VALIDATION_ERROR (duplicate key),
+// UNSUPPORTED_MEDIA_TYPE.
 Checked<boost::json::object> read_body(const platform::HttpRequest& request);
 
 // The array `member` of a batch and nothing beside it. VALIDATION_ERROR, BATCH_TOO_LARGE.

@@ -37,9 +37,8 @@ Checked<Instant> deadline_of(const ApiContext& context, const platform::HttpRequ
     return Problem{ProblemCode::ValidationError,
                    "Koshel-Deadline-Ms must be a positive whole number of milliseconds"};
   }
-  return request.received +
-         std::min<std::chrono::milliseconds>(std::chrono::milliseconds(*wanted),
-                                             config.deadline_max);
+  return request.received + std::min<std::chrono::milliseconds>(std::chrono::milliseconds(*wanted),
+                                                                config.deadline_max);
 }
 
 const Currency& currency_of(CurrencyId id) {
@@ -62,18 +61,22 @@ Problem user_not_found(std::string_view name) {
 Problem problem_of(FailCode code) {
   switch (code) {
     case FailCode::ShardUnavailable:
-      return {ProblemCode::ShardUnavailable, "the user's shard cannot be reached; nothing happened"};
+      return {ProblemCode::ShardUnavailable,
+              "the user's shard cannot be reached; nothing happened"};
     case FailCode::DirectoryUnavailable:
-      return {ProblemCode::DirectoryUnavailable, "the directory cannot be reached; nothing happened"};
+      return {ProblemCode::DirectoryUnavailable,
+              "the directory cannot be reached; nothing happened"};
     case FailCode::Overloaded:
       return {ProblemCode::Overloaded, "too many requests wait; nothing happened, try again later"};
     case FailCode::Contention:
-      return {ProblemCode::Contention, "the account stayed busy until the deadline; nothing happened"};
+      return {ProblemCode::Contention,
+              "the account stayed busy until the deadline; nothing happened"};
     case FailCode::OutcomeUnknown:
       return {ProblemCode::OutcomeUnknown,
               "the answer did not come in time; ask again with the same key, or by the id"};
     case FailCode::Internal:
-      return {ProblemCode::Internal, "something is broken on our side; the log has this request's id"};
+      return {ProblemCode::Internal,
+              "something is broken on our side; the log has this request's id"};
   }
   std::abort();
 }
@@ -83,16 +86,16 @@ Problem problem_of(const Refusal& refusal, const std::string& name, const Curren
   Problem problem;
   switch (refusal.code) {
     case RefusalCode::InsufficientFunds:
-      problem = {ProblemCode::InsufficientFunds,
-                 name + " has " + amount(refusal.balance) + " and may not fall below " +
-                     amount(refusal.bound) + ": at most " + amount(refusal.headroom) +
-                     " can be taken"};
+      problem = {ProblemCode::InsufficientFunds, name + " has " + amount(refusal.balance) +
+                                                     " and may not fall below " +
+                                                     amount(refusal.bound) + ": at most " +
+                                                     amount(refusal.headroom) + " can be taken"};
       break;
     case RefusalCode::BalanceLimitExceeded:
-      problem = {ProblemCode::BalanceLimitExceeded,
-                 name + " has " + amount(refusal.balance) + " and may not rise above " +
-                     amount(refusal.bound) + ": at most " + amount(refusal.headroom) +
-                     " can be added"};
+      problem = {ProblemCode::BalanceLimitExceeded, name + " has " + amount(refusal.balance) +
+                                                        " and may not rise above " +
+                                                        amount(refusal.bound) + ": at most " +
+                                                        amount(refusal.headroom) + " can be added"};
       break;
     case RefusalCode::AccountFrozen:
       return Problem{ProblemCode::AccountFrozen, name + " is frozen"}.with("user", name);
@@ -166,10 +169,11 @@ std::string user_json(const ApiContext& context, const FoundUser& user) {
 // ---- pages
 
 std::string encode_cursor(std::string_view content) {
-  std::string text(sodium_base64_encoded_len(content.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING),
-                   '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(content.data()),
-                    content.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+  std::string text(
+      sodium_base64_encoded_len(content.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
+  sodium_bin2base64(text.data(), text.size(),
+                    reinterpret_cast<const unsigned char*>(content.data()), content.size(),
+                    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
   text.pop_back();  // the terminating NUL
   return text;
 }
@@ -180,8 +184,8 @@ std::optional<std::string> decode_cursor(const std::string& text) {
   std::string content(text.size(), '\0');
   std::size_t size = 0;
   const char* end = nullptr;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(content.data()), content.size(), text.data(),
-                        text.size(), nullptr, &size, &end,
+  if (sodium_base642bin(reinterpret_cast<unsigned char*>(content.data()), content.size(),
+                        text.data(), text.size(), nullptr, &size, &end,
                         sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
       end != text.data() + text.size()) {
     return std::nullopt;

@@ -21,7 +21,8 @@ struct ApiContext {
 
 using Respond = boost::asio::awaitable<platform::HttpResponse>;
 
-// When the call must have ended: header Koshel-Deadline-Ms within the config's bound, else the default.
+// When the call must have ended: header Koshel-Deadline-Ms within the config's bound, else the
+// default.
 Checked<Instant> deadline_of(const ApiContext& context, const platform::HttpRequest& request);
 
 Problem directory_problem(const Error& error);  // logs the error, says DIRECTORY_UNAVAILABLE

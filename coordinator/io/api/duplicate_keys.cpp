@@ -16,8 +16,8 @@ struct KeyHandler {
   using error_code = boost::json::error_code;
   using view = boost::json::string_view;
 
-  std::vector<std::string> keys;          // of all open objects, outermost first
-  std::vector<std::size_t> object_begins; // where each open object's keys begin
+  std::vector<std::string> keys;           // of all open objects, outermost first
+  std::vector<std::size_t> object_begins;  // where each open object's keys begin
   std::string partial;
   std::optional<std::string> duplicate;
 

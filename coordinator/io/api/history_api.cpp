@@ -17,7 +17,8 @@ struct Position {
   Version from;  // 0: the beginning of the order
 };
 
-// The cursor carries the account, the order and the next version; a contradicting `order` is refused.
+// The cursor carries the account, the order and the next version; a contradicting `order` is
+// refused.
 Checked<Position> position_of(const HttpRequest& request, const PageRequest& page,
                               AccountId account) {
   const auto* order = request.parameter("order");
@@ -69,8 +70,8 @@ Respond UsersApi::entries(HttpRequest request, std::string name) {
   if (!position) co_return to_response(position.error());
 
   const int limit = page.value().limit;
-  const messages::ReadEntries read{account, position.value().from,
-                                   position.value().is_newest_first, limit + 1};
+  const messages::ReadEntries read{account, position.value().from, position.value().is_newest_first,
+                                   limit + 1};
   auto is_moved = [](const messages::EntriesRead& reply) { return !reply.is_owned; };
   auto pending = ask_owner<messages::EntriesRead>(context_, route.value(), "/v1/accounts/entries",
                                                   read, deadline.value(), is_moved);
@@ -94,8 +95,8 @@ Respond UsersApi::entries(HttpRequest request, std::string name) {
     items += items.empty() ? "" : ",";
     items += entry_json(timed, names.value(), currency_of(route.value().route.currency));
   }
-  co_return HttpResponse{200, "application/json",
-                         "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
+  co_return HttpResponse{
+      200, "application/json", "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
 }
 
 }  // namespace koshel::coordinator

@@ -82,8 +82,10 @@ platform::HttpResponse to_response(const Problem& problem) {
   for (const char c : kind.name) type += c == '_' ? '-' : static_cast<char>(c | 0x20);
   JsonMembers members;
   members.text("type", type).raw("status", std::to_string(kind.status));
-  platform::HttpResponse response{kind.status, "application/problem+json",
-                                  "{" + members.take() + "," + members_of(problem) + "}", {}};
+  platform::HttpResponse response{kind.status,
+                                  "application/problem+json",
+                                  "{" + members.take() + "," + members_of(problem) + "}",
+                                  {}};
   if (kind.status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }

@@ -2,8 +2,8 @@
 // What goes wrong, as clients see it: RFC 9457 problem details with a stable code. One code has one
 // status, one default outcome and one answer to "does it help to try again".
 
-#include <boost/outcome/result.hpp>
 #include <boost/outcome/policy/terminate.hpp>
+#include <boost/outcome/result.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,7 +49,7 @@ enum class ProblemCode {
 struct ProblemKind {
   ProblemCode code;
   int status;
-  std::string_view name;   // "USER_NOT_FOUND"
+  std::string_view name;  // "USER_NOT_FOUND"
   std::string_view title;
   std::string_view outcome;  // not_committed | unknown
   bool is_retryable;
@@ -70,7 +70,6 @@ platform::HttpResponse to_response(const Problem& problem);
 
 // A value, or the problem to answer with.
 template <class T>
-using Checked =
-    boost::outcome_v2::basic_result<T, Problem, boost::outcome_v2::policy::terminate>;
+using Checked = boost::outcome_v2::basic_result<T, Problem, boost::outcome_v2::policy::terminate>;
 
 }  // namespace koshel::coordinator

@@ -50,7 +50,8 @@ Respond ShardsApi::list(HttpRequest) {
   co_return HttpResponse{200, "application/json", "{\"shards\":[" + items + "]}", {}};
 }
 
-// The agent must answer, and for the shard that is meant: a wrong URL would send money to another ledger.
+// The agent must answer, and for the shard that is meant: a wrong URL would send money to another
+// ledger.
 asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, std::string name) {
   const auto target = platform::parse_url(url);
   if (!target) {
@@ -64,9 +65,9 @@ asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, 
                       "the agent at " + url + " does not answer: " + status.error().context};
   }
   if (status.value().cluster != context_.config.cluster || status.value().shard_name != name) {
-    co_return Problem{ProblemCode::ValidationError,
-                      "the agent at " + url + " serves shard " + status.value().shard_name +
-                          " of cluster " + status.value().cluster};
+    co_return Problem{ProblemCode::ValidationError, "the agent at " + url + " serves shard " +
+                                                        status.value().shard_name + " of cluster " +
+                                                        status.value().cluster};
   }
   co_return std::nullopt;
 }
@@ -83,13 +84,12 @@ Respond ShardsApi::add(HttpRequest request) {
   if (!weight) co_return to_response(weight.error());
   if (auto unknown = fields.find_unknown()) co_return to_response(*unknown);
   if (!is_valid_shard_name(name.value())) {
-    co_return to_response(Problem{ProblemCode::ValidationError,
-                                  "name must be 1 to 63 of a-z, 0-9, - and _"});
+    co_return to_response(
+        Problem{ProblemCode::ValidationError, "name must be 1 to 63 of a-z, 0-9, - and _"});
   }
   const auto shard_weight = weight.value().value_or(100);
   if (shard_weight < 1 || shard_weight > 10'000) {
-    co_return to_response(
-        Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"});
+    co_return to_response(Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"});
   }
   auto pending_check = check_agent(agent.value(), name.value());
   const auto problem = co_await std::move(pending_check);
@@ -151,11 +151,12 @@ Respond ShardsApi::unresolved(HttpRequest) {
     const auto& decision = decisions.value()[i];
     JsonMembers members;
     items += items.empty() ? "" : ",";
-    items += members.text("gid", prepared[i].gid)
-                 .text("shard", shard_names[i])
-                 .raw("age_seconds", boost::json::serialize(boost::json::value(prepared[i].age_seconds)))
-                 .plain("decision", decision ? directory::to_string(*decision) : "undecided")
-                 .object();
+    items +=
+        members.text("gid", prepared[i].gid)
+            .text("shard", shard_names[i])
+            .raw("age_seconds", boost::json::serialize(boost::json::value(prepared[i].age_seconds)))
+            .plain("decision", decision ? directory::to_string(*decision) : "undecided")
+            .object();
   }
   co_return HttpResponse{200, "application/json", "{\"rounds\":[" + items + "]}", {}};
 }

@@ -72,7 +72,8 @@ std::variant<TransferAnswer, Problem> answer_of(const Outcome& outcome, const Tr
   struct Visitor {
     const TransferText& text;
     Answer operator()(const Committed& c) const {
-      return TransferAnswer{201, transfer_members({"committed", &c.from, &c.to, c.at}, text), false};
+      return TransferAnswer{201, transfer_members({"committed", &c.from, &c.to, c.at}, text),
+                            false};
     }
     Answer operator()(const Settling& s) const {
       return TransferAnswer{202, transfer_members({"settling", &s.from, &s.to, s.at}, text), false};
@@ -93,9 +94,8 @@ std::variant<TransferAnswer, Problem> answer_of(const Outcome& outcome, const Tr
     }
     Answer operator()(const Failed& f) const {
       auto problem = problem_of(f.code);
-      return f.code == FailCode::OutcomeUnknown
-                 ? problem.with("id", text.transfer.id.to_string())
-                 : problem;
+      return f.code == FailCode::OutcomeUnknown ? problem.with("id", text.transfer.id.to_string())
+                                                : problem;
     }
     Answer operator()(const Changed&) const { return problem_of(FailCode::Internal); }
     Answer operator()(const Opened&) const { return problem_of(FailCode::Internal); }

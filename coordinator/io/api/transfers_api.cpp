@@ -56,8 +56,8 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
   return wish;
 }
 
-// Finds the wish's users and makes the order. What only stands in the way of a new transfer, not of a
-// replayed answer, becomes the plan's obstacle.
+// Finds the wish's users and makes the order. What only stands in the way of a new transfer, not of
+// a replayed answer, becomes the plan's obstacle.
 Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& routes) {
   const bool is_deposit = wish.from == kWorldName;
   const auto& anchor_name = is_deposit ? wish.to : wish.from;
@@ -76,8 +76,8 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
   KOSHEL_TRY(transfer.amount,
              to_money({"amount", wish.amount}, *plan.currency, AmountRule::Positive));
   transfer.is_keyed = wish.key.has_value();
-  transfer.id = TransferId(anchor->second.account,
-                           wish.key ? suffix_of_key(*wish.key) : random_suffix());
+  transfer.id =
+      TransferId(anchor->second.account, wish.key ? suffix_of_key(*wish.key) : random_suffix());
   transfer.metadata = wish.metadata;
 
   auto other = directory::Route{AccountId::any_world(anchor->second.currency),
@@ -93,10 +93,10 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
   if (other_name == anchor_name) {
     plan.obstacle = Problem{ProblemCode::SameAccount, "from and to are both " + anchor_name};
   } else if (!plan.obstacle && other.currency != anchor->second.currency) {
-    plan.obstacle = Problem{ProblemCode::CurrencyMismatch,
-                            anchor_name + " holds " + std::string(plan.currency->code) + ", " +
-                                other_name + " holds " +
-                                std::string(currency_of(other.currency).code)};
+    plan.obstacle =
+        Problem{ProblemCode::CurrencyMismatch,
+                anchor_name + " holds " + std::string(plan.currency->code) + ", " + other_name +
+                    " holds " + std::string(currency_of(other.currency).code)};
   }
   transfer.from = is_deposit ? other.account : anchor->second.account;
   transfer.to = is_deposit ? anchor->second.account : other.account;
@@ -249,9 +249,8 @@ asio::awaitable<Checked<messages::FindTransferDone>> TransfersApi::find(
     directory::NamedRoute anchor, std::vector<TransferId> ids, Instant deadline) {
   messages::FindTransfer message{anchor.route.account, std::move(ids)};
   auto is_moved = [](const messages::FindTransferDone& done) { return !done.is_owned; };
-  auto pending = ask_owner<messages::FindTransferDone>(context_, std::move(anchor),
-                                                       "/v1/transfers/find", std::move(message),
-                                                       deadline, is_moved);
+  auto pending = ask_owner<messages::FindTransferDone>(
+      context_, std::move(anchor), "/v1/transfers/find", std::move(message), deadline, is_moved);
   co_return co_await std::move(pending);
 }
 
@@ -270,8 +269,8 @@ asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer s
   const auto from = name(stored.transfer.from);
   const auto to = name(stored.transfer.to);
   co_return "{" +
-      stored_members(stored, {stored.transfer, from, to,
-                              currency_of(route.value()->route.currency)}) +
+      stored_members(stored,
+                     {stored.transfer, from, to, currency_of(route.value()->route.currency)}) +
       "}";
 }
 
@@ -285,13 +284,13 @@ Respond TransfersApi::show_found(directory::NamedRoute anchor, std::vector<Trans
   if (!found) co_return to_response(found.error());
   if (!found.value().stored) {
     if (!found.value().is_in_progress) co_return to_response(not_found);
-    co_return to_response(Problem{ProblemCode::IdempotencyInProgress,
-                                  "the transfer is under way; ask again"}
-                              .with("id", first_id.to_string()));
+    co_return to_response(
+        Problem{ProblemCode::IdempotencyInProgress, "the transfer is under way; ask again"}.with(
+            "id", first_id.to_string()));
   }
   auto& stored = *found.value().stored;
-  const bool takes_part = party == AccountId() || stored.transfer.from == party ||
-                          stored.transfer.to == party;
+  const bool takes_part =
+      party == AccountId() || stored.transfer.from == party || stored.transfer.to == party;
   if (!takes_part) co_return to_response(not_found);
   auto pending_json = stored_json(std::move(stored));
   auto text = co_await std::move(pending_json);

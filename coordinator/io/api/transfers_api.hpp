@@ -1,6 +1,6 @@
 #pragma once
-// /v1/transfers: make one or many, look one up by id or key. The one place where a request of a client
-// becomes an order, and where an order's outcome becomes words.
+// /v1/transfers: make one or many, look one up by id or key. The one place where a request of a
+// client becomes an order, and where an order's outcome becomes words.
 
 #include <boost/json.hpp>
 
@@ -49,8 +49,8 @@ class TransfersApi {
                                                                    std::vector<TransferId> ids,
                                                                    Instant deadline);
   boost::asio::awaitable<Checked<std::string>> stored_json(StoredTransfer stored);
-  Respond show_found(directory::NamedRoute anchor, std::vector<TransferId> ids,
-                     AccountId party, Instant deadline);
+  Respond show_found(directory::NamedRoute anchor, std::vector<TransferId> ids, AccountId party,
+                     Instant deadline);
 
   ApiContext context_;
 };

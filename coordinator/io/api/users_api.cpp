@@ -29,7 +29,8 @@ Problem limits_problem(const Refusal& refusal, const std::string& name, const Cu
 
 std::optional<Refusal> check_new_limits(Money balance, Money min, Money max) {
   if (min <= max && balance >= min && balance <= max) return std::nullopt;
-  return Refusal{RefusalCode::LimitsInvalid, AccountId(), balance > max ? max : min, balance, Money()};
+  return Refusal{RefusalCode::LimitsInvalid, AccountId(), balance > max ? max : min, balance,
+                 Money()};
 }
 
 }  // namespace
@@ -58,8 +59,8 @@ Checked<UsersApi::NewUser> UsersApi::read_user(const json::value& value) const {
   KOSHEL_TRY(user.max_balance, to_money({"max_balance", max}, *user.currency, AmountRule::Any));
   KOSHEL_TRY(user.min_balance,
              to_money({"min_balance", min.value_or(zero)}, *user.currency, AmountRule::Any));
-  KOSHEL_TRY(user.balance,
-             to_money({"balance", balance.value_or(zero)}, *user.currency, AmountRule::NotNegative));
+  KOSHEL_TRY(user.balance, to_money({"balance", balance.value_or(zero)}, *user.currency,
+                                    AmountRule::NotNegative));
   if (const auto refusal = check_new_limits(user.balance, user.min_balance, user.max_balance)) {
     return limits_problem(*refusal, user.name, *user.currency);
   }
@@ -92,9 +93,9 @@ asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>&
     if (!taken) {
       problems[i] = directory_problem(taken.error());
     } else if (taken.value().contains(user.name) || !seen.insert(user.name).second) {
-      problems[i] = Problem{ProblemCode::UserAlreadyExists,
-                            "there is a user named " + user.name + " already"}
-                        .with("user", user.name);
+      problems[i] =
+          Problem{ProblemCode::UserAlreadyExists, "there is a user named " + user.name + " already"}
+              .with("user", user.name);
     } else if (!shard) {
       problems[i] = Problem{ProblemCode::ShardUnavailable,
                             "no shard takes new users: add one with `koshel shard add`"};
@@ -145,9 +146,9 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
                          Head{open.open.currency, opened->state.version, opened->state.balance,
                               open.open.min_balance, open.open.max_balance, AccountStatus::Active}};
     } else if (std::holds_alternative<NameTaken>(outcomes[i])) {
-      result = Problem{ProblemCode::UserAlreadyExists,
-                       "there is a user named " + open.name + " already"}
-                   .with("user", open.name);
+      result =
+          Problem{ProblemCode::UserAlreadyExists, "there is a user named " + open.name + " already"}
+              .with("user", open.name);
     } else if (const auto* failed = std::get_if<Failed>(&outcomes[i])) {
       result = problem_of(failed->code);
     } else {
@@ -311,8 +312,8 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   const auto& route = found.value().route;
   const auto& currency = currency_of(route.currency);
   change.account = route.account;
-  const auto read_limit = [&](const std::optional<RawAmount>& raw, std::string_view field)
-      -> Checked<std::optional<Money>> {
+  const auto read_limit = [&](const std::optional<RawAmount>& raw,
+                              std::string_view field) -> Checked<std::optional<Money>> {
     if (!raw) return std::optional<Money>();
     const auto money = to_money({field, *raw}, currency, AmountRule::Any);
     if (!money) return money.error();
@@ -329,8 +330,7 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   auto pending = context_.service.submit(std::move(orders), deadline.value());
   const auto outcomes = co_await std::move(pending);
   if (const auto* changed = std::get_if<Changed>(&outcomes.front())) {
-    co_return json_response(200,
-                            user_json(context_, {found.value().name, route, changed->head}));
+    co_return json_response(200, user_json(context_, {found.value().name, route, changed->head}));
   }
   if (const auto* refused = std::get_if<Refused>(&outcomes.front())) {
     co_return to_response(problem_of(refused->refusal, found.value().name, currency));
