@@ -2,7 +2,6 @@
 // Operational errors are values: Result<T> holds a T or an Error. The Fault says what the caller
 // can do about it; the context is for people and logs, never for decisions and never for clients.
 
-#include <boost/outcome/policy/terminate.hpp>
 #include <boost/outcome/result.hpp>
 #include <boost/outcome/try.hpp>
 #include <string>
@@ -34,7 +33,5 @@ inline auto success() {
 }
 
 #define KOSHEL_TRY(...) BOOST_OUTCOME_TRY(__VA_ARGS__)
-// In a coroutine `return` is `co_return`: the awaited result stands in a named local first.
-#define KOSHEL_CO_TRY(...) BOOST_OUTCOME_CO_TRY(__VA_ARGS__)
 
 }  // namespace koshel

@@ -8,6 +8,9 @@
 #include <charconv>
 #include <cstdio>
 #include <thread>
+#include <utility>
+
+#include "cli/output.hpp"
 
 namespace koshel::cli {
 namespace {
@@ -17,6 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstPause{50};
 constexpr milliseconds kLongestPause{2'000};
+constexpr milliseconds kSilenceMax{2'000};
 
 const std::string* header_of(const platform::HttpResponse& response,
                              std::string_view lower_case_name) {
@@ -52,6 +56,25 @@ ExitCode exit_code_of(const ApiReply& reply) {
     default:
       return ExitCode::Refused;
   }
+}
+
+// What to do about a refusal, where the server's own sentence does not say it.
+std::string_view hint_of(std::string_view code) {
+  if (code == "USER_NOT_FOUND") return "`koshel user list` shows who is there";
+  if (code == "USER_ALREADY_EXISTS") {
+    return "`koshel get -n NAME` shows the user, `koshel user set` changes the limits";
+  }
+  if (code == "ACCOUNT_FROZEN") return "`koshel user set -n NAME --unfreeze` lets money flow again";
+  if (code == "IDEMPOTENCY_KEY_REUSED") return "give this transfer another --key, or none";
+  if (code == "SHARD_ALREADY_EXISTS") return "`koshel shard list` shows it";
+  if (code == "INTERNAL") return "the coordinator's log says why";
+  return {};
+}
+
+// When nobody knows whether it was done. Without a key, doing it again may do it twice.
+std::string advice_of(const ApiCall& call) {
+  return call.key.empty() ? "look before you do it again"
+                          : "ask again with the same key, --key " + call.key;
 }
 
 }  // namespace
@@ -112,7 +135,7 @@ bool is_worth_repeating(const ApiReply& reply) {
   return code_of(reply) == "IDEMPOTENCY_IN_PROGRESS";
 }
 
-Failure failure_of(const ApiReply& reply) {
+Failure failure_of(const ApiReply& reply, const ApiCall& call) {
   const ExitCode code = exit_code_of(reply);
   std::string sentence = text_of(reply.json, "detail");
   if (sentence.empty()) sentence = text_of(reply.json, "title");
@@ -120,22 +143,23 @@ Failure failure_of(const ApiReply& reply) {
     sentence = "the server answered with status " + std::to_string(reply.status) +
                " and no explanation; is it a Koshel coordinator?";
   }
-  if (const auto name = code_of(reply); !name.empty()) sentence += " [" + std::string(name) + "]";
-  if (code == ExitCode::Unavailable) sentence += ". Nothing happened; try again in a moment";
-  if (code == ExitCode::Unknown) sentence += ". It may have been done: ask again with the same key";
+  const auto name = code_of(reply);
+  if (!name.empty()) sentence += " [" + std::string(name) + "]";
+  if (const auto hint = hint_of(name); !hint.empty()) sentence += "; " + std::string(hint);
+  if (code == ExitCode::Unavailable) sentence += "; nothing happened, try again in a moment";
+  if (code == ExitCode::Unknown) sentence += "; it may have been done: " + advice_of(call);
   return {code, std::move(sentence)};
 }
 
 Failure failure_of(const Error& error, const ApiCall& call, const std::string& server) {
   if (error.fault == Fault::InDoubt && call.method != "GET") {
-    return {ExitCode::Unknown,
-            "no answer from " + server + " (" + error.context +
-                "); it may have been done: look, or ask again with the same key"};
+    return {ExitCode::Unknown, "no answer from " + server + " (" + error.context +
+                                   "); it may have been done: " + advice_of(call)};
   }
-  return {
-      ExitCode::Unavailable,
-      "cannot reach the coordinator at " + server + " (" + error.context +
-          "); nothing happened. Is it running (koshel cluster status)? Another one: --server URL"};
+  return {ExitCode::Unavailable,
+          "cannot reach the coordinator at " + server + " (" + error.context +
+              "); nothing happened: start it (an embedded one with `koshel cluster up`), or name "
+              "another with --server URL"};
 }
 
 ApiClient::ApiClient(std::string server, platform::HttpTarget target)
@@ -173,29 +197,34 @@ Result<ApiReply> ApiClient::attempt(const ApiCall& call) {
 Outcome<ApiReply> ApiClient::call(const ApiCall& call) {
   auto reply = attempt(call);
   if (!reply) return failure_of(reply.error(), call, server_);
-  if (!reply.value().is_success()) return failure_of(reply.value());
+  if (!reply.value().is_success()) return failure_of(reply.value(), call);
   return std::move(reply.value());
 }
 
 Outcome<ApiReply> ApiClient::call_until_answered(const ApiCall& call, milliseconds patience) {
-  const auto until = std::chrono::steady_clock::now() + patience;
+  const auto started = std::chrono::steady_clock::now();
+  const auto until = started + patience;
   bool may_be_done = false;
+  bool is_told = false;
   for (milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     auto reply = attempt(call);
     if (reply && (reply.value().is_success() || !is_worth_repeating(reply.value()))) {
       return std::move(reply.value());
     }
-    Failure failure = reply ? failure_of(reply.value()) : failure_of(reply.error(), call, server_);
+    Failure failure =
+        reply ? failure_of(reply.value(), call) : failure_of(reply.error(), call, server_);
     if (failure.code == ExitCode::Unknown) may_be_done = true;
     const auto wait = std::max(pause, reply ? reply.value().retry_after : milliseconds(0));
     if (std::chrono::steady_clock::now() + wait >= until) {
       if (may_be_done && failure.code != ExitCode::Unknown) {
         failure = {ExitCode::Unknown,
                    failure.sentence +
-                       ". An earlier attempt may have been carried out: ask again "
-                       "with the same key"};
+                       "; but an earlier attempt may have been carried out: " + advice_of(call)};
       }
       return failure;
+    }
+    if (std::chrono::steady_clock::now() - started > kSilenceMax && !std::exchange(is_told, true)) {
+      say("no answer yet; trying on for up to " + format_duration(patience));
     }
     std::this_thread::sleep_for(wait);
   }

@@ -44,7 +44,7 @@ std::string_view code_of(const ApiReply& reply);
 // Whether the same call, sent again, may get another answer soon.
 bool is_worth_repeating(const ApiReply& reply);
 // For answers that are not 2xx.
-Failure failure_of(const ApiReply& reply);
+Failure failure_of(const ApiReply& reply, const ApiCall& call = {});
 Failure failure_of(const Error& error, const ApiCall& call, const std::string& server);
 
 // A member as text: a string as it is, a number written out, "" when it is missing or null.

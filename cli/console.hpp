@@ -75,6 +75,9 @@ CLI::App* add_command(CLI::App& parent, Console& console, const std::string& nam
   return command;
 }
 
+// What stands under a command's help: ways to call it, each with what it does if that is not plain.
+void add_examples(CLI::App* command, const std::vector<std::string>& lines);
+
 // A command that only groups others ("user", "cluster").
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description);
 

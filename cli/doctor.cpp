@@ -6,8 +6,11 @@
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "cli/api_client.hpp"
+#include "cli/cluster/process.hpp"
+#include "cli/cluster/state.hpp"
 #include "cli/output.hpp"
 #include "cli/shards.hpp"
 #include "platform/migrations.hpp"
@@ -20,7 +23,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kServerVersionMin = 140'000;
-constexpr int kPreparedMin = 32;          // one agent's rounds in flight fit, and some are left
+constexpr int kPreparedMin = 32;  // one agent's rounds in flight fit, and some are left
+constexpr std::chrono::milliseconds kAgentTimeout{2'000};
 constexpr double kClockSecondsMax = 2.0;  // more, and times in histories mislead
 
 constexpr const char* kReadSettings =
@@ -63,10 +67,6 @@ struct ServerFacts {
   double clock_ahead_s = 0;  // of ours
   int old_prepared = 0;
 };
-
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -175,7 +175,7 @@ void examine_database(Examination& examination, const platform::DatabaseConfig& 
   if (examination.has(subject)) return;  // several configs may name one directory
   const auto connection = platform::connect(database, "koshel-doctor");
   if (!connection) {
-    return examination.fault(subject, first_line(connection.error().context),
+    return examination.fault(subject, Failure(connection.error()).sentence,
                              "start the server, or correct host, port, user in the config");
   }
   const auto facts = read_facts(*connection.value());
@@ -194,12 +194,30 @@ void examine_database(Examination& examination, const platform::DatabaseConfig& 
   }
 }
 
+// The coordinator reaches the agent; what more it can say is asked only where we reach it too.
+void judge_agent(Examination& examination, const std::string& subject, const std::string& url) {
+  const auto answers = [&](const std::string& more) {
+    examination.fine(subject, "agent " + url + " answers" + more);
+  };
+  auto client = ApiClient::open(url);
+  if (!client) return answers("");
+  const auto status = client.value().call({.path = "/v1/status", .timeout = kAgentTimeout});
+  if (!status) return answers("");
+  const auto version = text_of(status.value().json, "version");
+  if (version == KOSHEL_VERSION) return answers(", version " + version);
+  examination.fault(subject,
+                    "agent " + url + " is version " + version + ", this console " + KOSHEL_VERSION,
+                    "install one version everywhere, then restart the agents and coordinators");
+}
+
 Outcome<void> examine_coordinator(Examination& examination, const Console& console) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   const std::string subject = "coordinator " + client.server();
   if (const auto ready = client.call({.path = "/readyz"}); !ready) {
-    examination.fault(subject, ready.error().sentence,
-                      "start it, look at its log, or name another with --server");
+    examination.fault(
+        subject, ready.error().sentence,
+        "start it (an embedded one: koshel cluster up), look at its log, or name another "
+        "with --server");
     return success();
   }
   examination.fine(subject, "ready");
@@ -216,12 +234,32 @@ Outcome<void> examine_coordinator(Examination& examination, const Console& conso
   for (const auto& shard : shards.value().items) {
     const std::string name = "shard " + text_of(shard, "name");
     if (text_of(shard, "reachable") == "true") {
-      examination.fine(name, "agent " + text_of(shard, "agent") + " answers");
+      judge_agent(examination, name, text_of(shard, "agent"));
     } else {
       examination.fault(name, "agent " + text_of(shard, "agent") + " does not answer",
-                        "start koshel-shard-agent there, or look at its log");
+                        "start koshel-shard-agent there (in an embedded cluster: koshel cluster "
+                        "restart NAME), or look at its log");
     }
   }
+  return success();
+}
+
+// Every process of an embedded cluster must live; the configs it wrote are examined too.
+Outcome<void> examine_processes(Examination& examination, Console& console,
+                                const std::string& folder) {
+  const auto dir = std::filesystem::absolute(folder);
+  KOSHEL_TRY(auto state, ClusterState::load(dir));
+  for (const auto& spec : state.processes) {
+    if (spec.role != ProcessRole::Postgres)
+      console.configs.push_back(state.config_of(spec).string());
+    if (const auto pid = running_pid(state.pid_file_of(spec))) {
+      examination.fine(spec.name, "runs as process " + std::to_string(*pid));
+    } else {
+      examination.fault(spec.name, "is not running",
+                        "koshel cluster restart " + spec.name + " --dir " + folder);
+    }
+  }
+  if (console.server_option.empty()) console.server_option = state.url();
   return success();
 }
 
@@ -245,10 +283,20 @@ void print_findings(const Console& console, const Examination& examination, bool
               json::serialize(json::object{{"ok", is_ok}, {"checks", std::move(checks)}}).c_str());
 }
 
-struct DoctorOptions {};
+struct DoctorOptions {
+  std::string dir;
+};
 
-Finished run_doctor(const Console& console, const DoctorOptions&) {
+Finished run_doctor(const Console& asked, const DoctorOptions& options) {
   Examination examination;
+  Console console = asked;
+  if (!options.dir.empty()) {
+    KOSHEL_TRY(examine_processes(examination, console, options.dir));
+  }
+  if (console.configs.empty()) {
+    say("no database is looked at: name the configs with --config FILE, or an embedded cluster "
+        "with --dir DIR");
+  }
   for (const auto& file : console.configs) {
     const auto config = platform::load_config(file);
     if (!config) {
@@ -268,15 +316,26 @@ Finished run_doctor(const Console& console, const DoctorOptions&) {
   for (const auto& finding : examination.findings()) faults += finding.mend.empty() ? 0 : 1;
   print_findings(console, examination, faults == 0);
   if (faults == 0) return ExitCode::Done;
-  return Failure(ExitCode::Refused, std::to_string(faults) + " fault(s) found");
+  return Failure(ExitCode::Refused,
+                 std::to_string(faults) + " fault(s) found; each says how to mend it");
 }
 
 }  // namespace
 
 void register_doctor(CLI::App& app, Console& console) {
-  add_command(app, console, "doctor",
-              "check databases, settings, versions, clocks, routes (--config FILE)",
-              std::make_shared<DoctorOptions>(), run_doctor);
+  auto options = std::make_shared<DoctorOptions>();
+  auto* command = add_command(
+      app, console, "doctor",
+      "Checks databases, settings, versions, clocks and routes, and says of each fault how to "
+      "mend\n"
+      "it. Looks at the coordinator and its shards, and at the databases of every --config FILE.",
+      options, run_doctor);
+  command
+      ->add_option("--dir", options->dir,
+                   "An embedded cluster's folder: its processes and databases are checked too.")
+      ->type_name("DIR");
+  add_examples(command, {"koshel doctor", "koshel doctor --dir var/cluster",
+                         "koshel doctor --config coordinator.yml --config shard-1.yml"});
 }
 
 }  // namespace koshel::cli

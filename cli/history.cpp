@@ -55,11 +55,21 @@ Finished run_history(const Console& console, const HistoryOptions& options) {
 
 void register_history(CLI::App& app, Console& console) {
   auto options = std::make_shared<HistoryOptions>();
-  auto* command = add_command(app, console, "history", "an account's entries with running balance",
-                              options, run_history);
-  command->add_option("-n,--name", options->name, "the user's name")->required();
-  command->add_option("--limit", options->limit, "at most so many entries (all)");
-  command->add_flag("--newest-first", options->is_newest_first, "begin with the newest entry");
+  auto* command =
+      add_command(app, console, "history",
+                  "Shows everything that happened to an account, with its running balance.",
+                  options, run_history);
+  command->add_option("-n,--name", options->name, "The user's name.")
+      ->required()
+      ->type_name("NAME");
+  command->add_option("--limit", options->limit, "At most so many entries (default all).")
+      ->type_name("COUNT")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000}).description(""));
+  command->add_flag("--newest-first", options->is_newest_first,
+                    "Begin with the newest entry (default with the oldest).");
+  add_examples(command,
+               {"koshel history -n anna", "koshel history -n anna --newest-first --limit 10",
+                "koshel --output json history -n anna"});
 }
 
 }  // namespace koshel::cli

@@ -1,6 +1,7 @@
 // user import: creates the users of a CSV file in batches, a few of them in flight. Resumable
 // without any state of its own: a user that is there already with the same limits is simply
-// counted, so the same command run again goes on where it was interrupted.
+// counted, so the same command run again goes on where it was interrupted. A user is created with
+// its opening balance or not at all, so nothing is paid in twice.
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
@@ -78,9 +79,10 @@ std::string difference(const json::value& user, const ImportLine& line) {
 
 class Importer {
  public:
-  Importer(ImportFile file, platform::HttpTarget target, ImportOptions options)
+  Importer(ImportFile file, platform::HttpTarget target, ImportOptions options, std::string server)
       : file_(std::move(file)),
         options_(std::move(options)),
+        server_(std::move(server)),
         client_(loop_.get_executor(), std::move(target),
                 platform::ClientOptions{.connections_max = kChecksInFlight}),
         progress_("import", file_.lines_estimated()) {}
@@ -110,6 +112,7 @@ class Importer {
 
   ImportFile file_;
   ImportOptions options_;
+  std::string server_;  // for people
   boost::asio::io_context loop_{1};
   platform::HttpClient client_;
   ProgressBar progress_;
@@ -142,6 +145,8 @@ void Importer::run() {
     flush_rejections();
     if (failure_) break;
   }
+  if (!failure_)
+    progress_.set_total(counts_.total());  // it was estimated: a line is not always a user
   progress_.finish();
 }
 
@@ -241,6 +246,11 @@ awaitable<void> Importer::check_existing() {
     while (!reply && !failure_) {
       ApiCall call{.path = user_path(line.name)};
       reply = co_await attempt(std::move(call));
+      // The name is taken, so a user who is not to be seen yet is still being settled.
+      if (reply && reply->status == 404) {
+        co_await wait_a_little(failure_of(*reply));
+        reply.reset();
+      }
     }
     if (!reply) co_return;
     progressed_ = std::chrono::steady_clock::now();
@@ -260,7 +270,7 @@ awaitable<std::optional<ApiReply>> Importer::attempt(ApiCall call) {
   std::optional<ApiReply> reply;
   if (answer) reply = to_reply(std::move(answer.value()));
   if (reply && !is_worth_repeating(*reply) && reply->status < 500) co_return reply;
-  Failure failure = reply ? failure_of(*reply) : failure_of(answer.error(), ApiCall{}, "its URL");
+  Failure failure = reply ? failure_of(*reply) : failure_of(answer.error(), ApiCall{}, server_);
   co_await wait_a_little(std::move(failure));
   co_return std::nullopt;
 }
@@ -326,6 +336,8 @@ void print_report(const Console& console, const Importer& importer, const Import
                 static_cast<unsigned long long>(counts.rejected));
     return;
   }
+  json::value rejected_file;  // all of them; `rejections` holds the first ones
+  if (counts.rejected > 0) rejected_file = options.file + ".rejected";
   json::array rejections;
   for (const auto& rejection : importer.rejections_shown()) {
     rejections.push_back(json::object{{"line", rejection.line},
@@ -336,7 +348,8 @@ void print_report(const Console& console, const Importer& importer, const Import
   std::printf("%s\n", json::serialize(json::object{{"created", counts.created},
                                                    {"already_there", counts.already_there},
                                                    {"rejected", counts.rejected},
-                                                   {"rejections", rejections}})
+                                                   {"rejections", rejections},
+                                                   {"rejected_file", rejected_file}})
                           .c_str());
 }
 
@@ -347,7 +360,7 @@ Finished run_import(const Console& console, const ImportOptions& options) {
   KOSHEL_TRY(auto probe, ApiClient::open(url));
   KOSHEL_TRY(probe.call({.path = "/readyz"}));
   KOSHEL_TRY(auto target, platform::parse_url(url));
-  Importer importer(std::move(file), std::move(target), options);
+  Importer importer(std::move(file), std::move(target), options, url);
   importer.run();
   print_report(console, importer, options);
   if (importer.failure()) {
@@ -356,8 +369,7 @@ Finished run_import(const Console& console, const ImportOptions& options) {
     const auto code = importer.failure()->code;
     return Failure(code == ExitCode::Unknown ? ExitCode::Unavailable : code,
                    importer.failure()->sentence +
-                       ". The import stopped here; run the same command "
-                       "again and it goes on");
+                       "; the import stopped here, run the same command again and it goes on");
   }
   return importer.counts().rejected == 0 ? ExitCode::Done : ExitCode::Refused;
 }
@@ -366,16 +378,26 @@ Finished run_import(const Console& console, const ImportOptions& options) {
 
 void register_import(CLI::App& user_command, Console& console) {
   auto options = std::make_shared<ImportOptions>();
-  auto* command = add_command(user_command, console, "import", "create the users of a CSV file",
-                              options, run_import);
+  auto* command = add_command(
+      user_command, console, "import",
+      "Creates the users of a CSV file. Lines that cannot be are told on stderr and kept in\n"
+      "FILE.rejected with line number and reason. Interrupted? Run it again: users that are there\n"
+      "already on the same terms are counted, nobody is created or paid twice.",
+      options, run_import);
   command
       ->add_option("FILE", options->file,
-                   "CSV with a header line: name,max_balance[,min_balance,balance,currency]")
-      ->required();
-  command->add_option("--chunk", options->chunk, "users per request (4096)")
-      ->check(CLI::Range(1, 8192));
-  command->add_option("--in-flight", options->in_flight, "requests at once (4)")
-      ->check(CLI::Range(1, 32));
+                   "CSV whose first line names the columns: name, max_balance and, if wanted, "
+                   "min_balance (0), balance (0), currency (the coordinator's).")
+      ->required()
+      ->type_name("");
+  command->add_option("--chunk", options->chunk, "Users per request (default 4096).")
+      ->type_name("COUNT")
+      ->check(CLI::Range(1, 8192).description(""));
+  command->add_option("--in-flight", options->in_flight, "Requests at once (default 4).")
+      ->type_name("COUNT")
+      ->check(CLI::Range(1, 32).description(""));
+  add_examples(command, {"koshel user import users.csv", "", "users.csv:",
+                         "  name,max_balance,balance", "  anna,1000,100", "  Борис,500,0"});
 }
 
 }  // namespace koshel::cli

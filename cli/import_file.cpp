@@ -12,11 +12,14 @@ std::uint64_t count_lines(const std::string& path) {
   std::ifstream input(path, std::ios::binary);
   std::vector<char> buffer(1 << 16);
   std::uint64_t lines = 0;
+  char last = '\n';
   while (input) {
     input.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     lines += static_cast<std::uint64_t>(
         std::count(buffer.begin(), buffer.begin() + input.gcount(), '\n'));
+    if (input.gcount() > 0) last = buffer[static_cast<std::size_t>(input.gcount()) - 1];
   }
+  if (last != '\n') ++lines;
   return lines > 0 ? lines - 1 : 0;
 }
 
@@ -46,6 +49,8 @@ Outcome<ImportFile> ImportFile::open(const std::string& path) {
 
 Outcome<ImportFile::Columns> ImportFile::parse_header(const CsvRecord& header,
                                                       const std::string& path) {
+  const std::string place = path + ", line " + std::to_string(header.line);
+  if (!header.fault.empty()) return Failure(ExitCode::Usage, place + ": it " + header.fault);
   Columns columns;
   columns.count = header.fields.size();
   for (std::size_t i = 0; i < header.fields.size(); ++i) {
@@ -59,7 +64,7 @@ Outcome<ImportFile::Columns> ImportFile::parse_header(const CsvRecord& header,
     if (column == nullptr || *column >= 0) {
       return Failure(
           ExitCode::Usage,
-          path + ", line 1: column '" + title +
+          place + ": column '" + title +
               (column == nullptr ? "' is not known" : "' is there twice") +
               "; the columns are name, max_balance and, if wanted, min_balance, balance, currency");
     }
@@ -67,14 +72,14 @@ Outcome<ImportFile::Columns> ImportFile::parse_header(const CsvRecord& header,
   }
   if (columns.name < 0 || columns.max_balance < 0) {
     return Failure(ExitCode::Usage,
-                   path +
-                       ", line 1: the first line must name the columns, with `name` "
+                   place +
+                       ": the first line must name the columns, with `name` "
                        "and `max_balance` among them: name,max_balance,min_balance,balance");
   }
   return columns;
 }
 
-void ImportFile::take(CsvRecord record, Block& block) const {
+void ImportFile::take(CsvRecord record, Block& block) {
   const auto field = [&](int column) {
     const bool is_there = column >= 0 && static_cast<std::size_t>(column) < record.fields.size();
     return is_there ? trimmed(record.fields[static_cast<std::size_t>(column)]) : std::string();
@@ -93,10 +98,14 @@ void ImportFile::take(CsvRecord record, Block& block) const {
     return reject("MALFORMED_LINE", "the line has " + std::to_string(record.fields.size()) +
                                         " fields, the header " + std::to_string(columns_.count));
   }
-  if (const auto check = check_name(line.name); !check.fault.empty()) {
-    return reject("VALIDATION_ERROR", "name " + check.fault);
-  }
+  auto check = check_name(line.name);
+  if (!check.fault.empty()) return reject("VALIDATION_ERROR", "name " + check.fault);
   if (line.max_balance.empty()) return reject("VALIDATION_ERROR", "max_balance is empty");
+  const auto [first, is_new] = line_of_name_.emplace(std::move(check.name), line.line);
+  if (!is_new) {
+    return reject("DUPLICATE_LINE",
+                  "line " + std::to_string(first->second) + " has this name already");
+  }
   block.lines.push_back(std::move(line));
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 // The file that `user import` reads: a header line that names the columns, then one user a line.
-// What cannot be a user at all is told apart here, before anything is sent.
+// What cannot be a user at all, and a name that an earlier line had, is told apart here, before
+// anything is sent. Remembers every name, about 100 bytes each.
 
 #include <fstream>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "cli/console.hpp"
@@ -41,11 +43,12 @@ class ImportFile {
     std::size_t count = 0;
   };
   static Outcome<Columns> parse_header(const CsvRecord& header, const std::string& path);
-  void take(CsvRecord record, Block& block) const;
+  void take(CsvRecord record, Block& block);
 
   std::unique_ptr<std::ifstream> input_;
   std::unique_ptr<CsvReader> reader_;
   Columns columns_;
+  std::unordered_map<std::string, std::uint64_t> line_of_name_;  // the first that could be sent
   std::uint64_t lines_estimated_ = 0;
 };
 

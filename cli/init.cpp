@@ -26,11 +26,25 @@ constexpr const char* kInsertIdentity =
     "on conflict (only_row) do nothing";
 constexpr const char* kReadIdentity = "select cluster, shard_id, shard_name from identity";
 
+constexpr const char* kDuplicateDatabase = "42P04";
+constexpr const char* kUniqueViolation = "23505";  // of two who create it in the same moment
+constexpr const char* kInsufficientPrivilege = "42501";
+
 Failure failure_at(const platform::DatabaseConfig& database, const Error& error) {
   Failure failure = error;
   const std::string subject = database.describe();
-  if (error.context.find(subject) == std::string::npos) {
-    failure.sentence = subject + ": " + error.context;
+  if (failure.sentence.find(subject) == std::string::npos) {
+    failure.sentence = subject + ": " + failure.sentence;
+  }
+  // Whatever was done or not, doing it again does no harm.
+  if (failure.code == ExitCode::Unknown || failure.code == ExitCode::Unavailable) {
+    failure.code = ExitCode::Unavailable;
+    failure.sentence +=
+        "; start that server or correct host, port and user in the config, then run this again";
+  }
+  if (error.sqlstate == kInsufficientPrivilege) {
+    failure.sentence +=
+        "; give user " + database.user + " that right, or name another in the config";
   }
   return failure;
 }
@@ -54,7 +68,11 @@ Outcome<Connection> connect_or_create(const platform::DatabaseConfig& database,
                                       const Report& report) {
   auto connection = platform::connect(database, kApplication);
   if (connection) return std::move(connection.value());
-  const auto created = create_if_missing(database);
+  auto created = create_if_missing(database);
+  if (!created && (created.error().sqlstate == kDuplicateDatabase ||
+                   created.error().sqlstate == kUniqueViolation)) {
+    created = true;  // somebody else was a moment faster
+  }
   if (!created) {
     const bool is_elsewhere = created.error().fault == Fault::Unavailable;
     return failure_at(database, is_elsewhere ? connection.error() : created.error());
@@ -214,8 +232,12 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
 }
 
 void register_init(CLI::App& app, Console& console) {
-  add_command(app, console, "init", "create or migrate the schemas named in --config FILE",
-              std::make_shared<InitOptions>(), run_init);
+  auto* command = add_command(
+      app, console, "init",
+      "Creates or migrates the databases that --config FILE names; again and again without harm.",
+      std::make_shared<InitOptions>(), run_init);
+  add_examples(command, {"koshel init --config config/production.yml",
+                         "koshel init --config shard-1.yml --config shard-2.yml"});
 }
 
 }  // namespace koshel::cli

@@ -35,38 +35,37 @@ std::string format(const char* pattern, double value) {
 
 }  // namespace
 
-Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (const auto& column : columns_) widths_.push_back(width_of(column.title));
+}
 
 void Table::add(std::vector<std::string> cells) {
   INVARIANT(cells.size() == columns_.size());
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    widths_[i] = std::max(widths_[i], width_of(cells[i]));
+  }
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::to_string() const {
-  std::vector<std::size_t> widths;
-  for (const auto& column : columns_) widths.push_back(width_of(column.title));
-  for (const auto& row : rows_) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+void Table::append_row(std::string& text, const std::vector<std::string>& cells) const {
+  std::string line;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    if (i > 0) line += "  ";
+    append_cell(line, cells[i], widths_[i], columns_[i].align);
   }
-  std::string text;
-  const auto append_row = [&](auto&& cell_of) {
-    std::string line;
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      if (i > 0) line += "  ";
-      append_cell(line, cell_of(i), widths[i], columns_[i].align);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  };
-  append_row([&](std::size_t i) -> std::string_view { return columns_[i].title; });
-  for (const auto& row : rows_) {
-    append_row([&](std::size_t i) -> std::string_view { return row[i]; });
-  }
-  return text;
+  line.erase(line.find_last_not_of(' ') + 1);
+  text += line + "\n";
 }
 
-void Table::print() const {
-  const std::string text = to_string();
+void Table::print() {
+  std::string text;
+  if (!std::exchange(has_titles_, true)) {
+    std::vector<std::string> titles;
+    for (const auto& column : columns_) titles.push_back(column.title);
+    append_row(text, titles);
+  }
+  for (const auto& row : rows_) append_row(text, row);
+  rows_.clear();
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 

@@ -22,12 +22,17 @@ class Table {
   };
   explicit Table(std::vector<Column> columns);
   void add(std::vector<std::string> cells);  // as many as there are columns
-  std::string to_string() const;
-  void print() const;  // on stdout
+  // On stdout, what was added since the last time; the titles only once. Columns never get
+  // narrower, so pages of one list line up.
+  void print();
 
  private:
+  void append_row(std::string& text, const std::vector<std::string>& cells) const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
+  std::vector<std::size_t> widths_;
+  bool has_titles_ = false;  // on stdout already
 };
 
 // A bar that is redrawn on a terminal; elsewhere a line every few seconds. Draws on stderr.
@@ -36,6 +41,7 @@ class ProgressBar {
   ProgressBar(std::string title, std::uint64_t total);
   ~ProgressBar();
   void update(std::uint64_t done, std::string_view note = {});
+  void set_total(std::uint64_t total) { total_ = total; }  // once it is known exactly
   void finish();  // leaves the last state on a line of its own
 
  private:

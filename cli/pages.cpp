@@ -5,7 +5,8 @@
 namespace koshel::cli {
 namespace {
 constexpr std::uint64_t kPageItems = 1'000;
-constexpr std::chrono::milliseconds kPatience{10'000};
+constexpr std::chrono::milliseconds kFirstPatience{3'000};
+constexpr std::chrono::milliseconds kPatience{10'000};  // midway: much would be lost
 }  // namespace
 
 Outcome<void> for_each_page(ApiClient& client, const PageRequest& request,
@@ -16,7 +17,8 @@ Outcome<void> for_each_page(ApiClient& client, const PageRequest& request,
     ApiCall call{.path = request.path, .query = request.query};
     call.query.emplace_back("limit", std::to_string(std::min(left, kPageItems)));
     if (!cursor.empty()) call.query.emplace_back("cursor", cursor);
-    KOSHEL_TRY(auto reply, client.call_until_answered(call, kPatience));
+    KOSHEL_TRY(auto reply,
+               client.call_until_answered(call, cursor.empty() ? kFirstPatience : kPatience));
     if (!reply.is_success()) return failure_of(reply);
     const auto* page = reply.json.if_object();
     const auto* items = page == nullptr ? nullptr : page->if_contains("items");

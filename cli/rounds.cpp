@@ -40,9 +40,12 @@ Finished run_unresolved(const Console& console, const UnresolvedOptions&) {
 }  // namespace
 
 void register_rounds(CLI::App& app, Console& console) {
-  CLI::App* group = add_group(app, "rounds", "rounds between shards");
-  add_command(*group, console, "unresolved", "prepared transactions in doubt",
-              std::make_shared<UnresolvedOptions>(), run_unresolved);
+  CLI::App* group = add_group(app, "rounds", "Shows rounds between shards.");
+  auto* command = add_command(
+      *group, console, "unresolved",
+      "Lists the prepared transactions that wait for their decision: gid, shard, age, decision.",
+      std::make_shared<UnresolvedOptions>(), run_unresolved);
+  add_examples(command, {"koshel rounds unresolved", "koshel --output json rounds unresolved"});
 }
 
 }  // namespace koshel::cli

@@ -82,15 +82,27 @@ Outcome<ShardList> read_shards(ApiClient& client) {
 }
 
 void register_shards(CLI::App& app, Console& console) {
-  CLI::App* group = add_group(app, "shard", "the databases that users live on");
+  CLI::App* group = add_group(app, "shard", "Adds and lists the databases that users live on.");
   auto add = std::make_shared<AddOptions>();
-  auto* command = add_command(*group, console, "add", "bring a shard into service", add, run_add);
-  command->add_option("NAME", add->name, "the shard's name, as in its agent's config")->required();
-  command->add_option("--agent", add->agent, "its agent's URL, as coordinators reach it")
-      ->required();
-  command->add_option("--weight", add->weight, "its share of users beside the others (100)");
-  add_command(*group, console, "list", "all shards: state, users, reachable",
-              std::make_shared<ListOptions>(), run_list);
+  auto* command = add_command(
+      *group, console, "add",
+      "Brings a shard into service; its agent must be running. New users may live there at once.",
+      add, run_add);
+  command->add_option("NAME", add->name, "The shard's name, as in its agent's config.")
+      ->required()
+      ->type_name("");
+  command->add_option("--agent", add->agent, "Its agent's URL, as coordinators reach it.")
+      ->required()
+      ->type_name("URL");
+  command
+      ->add_option("--weight", add->weight, "Its share of users beside the others' (default 100).")
+      ->type_name("WEIGHT");
+  add_examples(command, {"koshel shard add shard-3 --agent http://10.0.0.13:7501",
+                         "koshel shard add shard-3 --agent http://10.0.0.13:7501 --weight 200"});
+  command = add_command(*group, console, "list",
+                        "Lists all shards: state, weight, users, and whether the agent answers.",
+                        std::make_shared<ListOptions>(), run_list);
+  add_examples(command, {"koshel shard list", "koshel --output json shard list"});
 }
 
 }  // namespace koshel::cli

@@ -92,6 +92,7 @@ Finished run_transfer(const Console& console, const TransferOptions& asked) {
   const milliseconds patience(static_cast<std::int64_t>(options.patience_s * 1'000));
   if (!console.is_json()) {
     std::printf("%-10s %s\n", "before", balances_of(client, options, milliseconds(500)).c_str());
+    std::printf("%-10s %s\n", "key", options.key.c_str());  // whoever is interrupted now needs it
     std::fflush(stdout);
   }
   const ApiCall call{.method = "POST",
@@ -101,10 +102,9 @@ Finished run_transfer(const Console& console, const TransferOptions& asked) {
                      .timeout = std::max(patience, milliseconds(1'000))};
   auto reply = client.call_until_answered(call, patience);
   if (!reply) {
-    Failure failure = reply.error();
-    if (failure.code == ExitCode::Unknown) failure.sentence += ": --key " + options.key;
+    const Failure failure = reply.error();
     if (!console.is_json()) {
-      std::printf("%-10s\n", failure.code == ExitCode::Unknown ? "unknown" : "not done");
+      std::printf("%s\n", failure.code == ExitCode::Unknown ? "unknown" : "not done");
     }
     return failure;
   }
@@ -112,12 +112,25 @@ Finished run_transfer(const Console& console, const TransferOptions& asked) {
 }
 
 void add_shared_options(CLI::App* command, TransferOptions& options) {
-  command->add_option("AMOUNT", options.amount, "how much, such as 10.50")->required();
-  command->add_option("--key", options.key,
-                      "idempotency key (a random one): the same key moves once");
-  command->add_option("--metadata", options.metadata, "a JSON object to keep with the transfer");
-  command->add_option("--patience", options.patience_s, "seconds to go on trying (15)")
-      ->check(CLI::Range(0.0, 3600.0));
+  command
+      ->add_option("AMOUNT", options.amount,
+                   "How much, with at most as many decimals as the currency has: 10.50.")
+      ->required()
+      ->type_name("");
+  command
+      ->add_option("--key", options.key,
+                   "Idempotency key, 1 to 255 visible ASCII characters (default a random one): "
+                   "however often one key is sent, the money moves once.")
+      ->type_name("KEY");
+  command
+      ->add_option("--metadata", options.metadata,
+                   "A JSON object to keep with the transfer (default none).")
+      ->type_name("JSON");
+  command
+      ->add_option("--patience", options.patience_s,
+                   "Seconds to go on trying with the same key (default 15).")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 3600.0).description(""));
 }
 
 }  // namespace
@@ -125,23 +138,32 @@ void add_shared_options(CLI::App* command, TransferOptions& options) {
 void register_transfers(CLI::App& app, Console& console) {
   auto transfer = std::make_shared<TransferOptions>();
   auto* command =
-      add_command(app, console, "transfer", "move money between users: before, outcome, after",
+      add_command(app, console, "transfer",
+                  "Moves money from one user to another; prints balances before and after.",
                   transfer, run_transfer);
-  command->add_option("-f,--from", transfer->from, "who pays")->required();
-  command->add_option("-t,--to", transfer->to, "who is paid")->required();
+  command->add_option("-f,--from", transfer->from, "Who pays.")->required()->type_name("NAME");
+  command->add_option("-t,--to", transfer->to, "Who is paid.")->required()->type_name("NAME");
   add_shared_options(command, *transfer);
+  add_examples(command, {"koshel transfer -f anna -t boris 10.50",
+                         "koshel transfer -f anna -t boris 10.50 --key invoice-17",
+                         R"(koshel transfer -f anna -t boris 5 --metadata '{"note":"rent"}')"});
 
   auto deposit = std::make_shared<TransferOptions>();
   deposit->from = kWorldName;
-  command = add_command(app, console, "deposit", "money in, from @world", deposit, run_transfer);
-  command->add_option("-n,--name", deposit->to, "who is paid")->required();
+  command = add_command(app, console, "deposit", "Brings money in: from @world to a user.", deposit,
+                        run_transfer);
+  command->add_option("-n,--name", deposit->to, "Who is paid.")->required()->type_name("NAME");
   add_shared_options(command, *deposit);
+  add_examples(command,
+               {"koshel deposit -n anna 100", "koshel deposit -n anna 100 --key cash-2024-05-01"});
 
   auto withdraw = std::make_shared<TransferOptions>();
   withdraw->to = kWorldName;
-  command = add_command(app, console, "withdraw", "money out, to @world", withdraw, run_transfer);
-  command->add_option("-n,--name", withdraw->from, "who pays")->required();
+  command = add_command(app, console, "withdraw", "Takes money out: from a user to @world.",
+                        withdraw, run_transfer);
+  command->add_option("-n,--name", withdraw->from, "Who pays.")->required()->type_name("NAME");
   add_shared_options(command, *withdraw);
+  add_examples(command, {"koshel withdraw -n anna 25"});
 }
 
 }  // namespace koshel::cli

@@ -12,7 +12,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::chrono::milliseconds kPatience{10'000};
+constexpr std::chrono::milliseconds kPatience{3'000};
 
 const std::vector<Table::Column> kUserColumns{{"id", Table::Align::Right},
                                               {"name"},
@@ -41,6 +41,16 @@ Finished print_user(const Console& console, const ApiReply& reply) {
   return ExitCode::Done;
 }
 
+// Creating and changing users takes no key, but a look tells what became of it, and doing it again
+// does no harm.
+Failure failure_about(const std::string& name, Failure failure) {
+  if (failure.code == ExitCode::Unknown) {
+    failure.sentence = "no answer came, so it may have been done: look with `koshel get -n " +
+                       name + "`, or run the same command again";
+  }
+  return failure;
+}
+
 struct AddOptions {
   std::string name, max, min, current, currency;
 };
@@ -53,13 +63,7 @@ Finished run_add(const Console& console, const AddOptions& options) {
   if (!options.currency.empty()) body["currency"] = options.currency;
   const ApiCall call{.method = "POST", .path = "/v1/users", .body = json::serialize(body)};
   auto reply = client.call(call);
-  if (!reply && reply.error().code == ExitCode::Unknown) {
-    return Failure(ExitCode::Unknown,
-                   "no answer came, so the user may have been created: look with "
-                   "`koshel get -n " +
-                       options.name + "`, or add it again");
-  }
-  if (!reply) return reply.error();
+  if (!reply) return failure_about(options.name, reply.error());
   return print_user(console, reply.value());
 }
 
@@ -92,14 +96,16 @@ Finished run_set(const Console& console, const SetOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   const ApiCall call{
       .method = "PATCH", .path = user_path(options.name), .body = json::serialize(body)};
-  KOSHEL_TRY(auto reply, client.call(call));
-  return print_user(console, reply);
+  auto reply = client.call(call);
+  if (!reply) return failure_about(options.name, reply.error());
+  return print_user(console, reply.value());
 }
 
 // Pages may be many: each is printed as it comes.
 Finished run_list(const Console& console, const NameOptions&) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   bool is_first = true;
+  Table table(kUserColumns);
   if (console.is_json()) std::printf("{\"items\":[");
   KOSHEL_TRY(for_each_page(client, {.path = "/v1/users"}, [&](const json::array& items) {
     if (console.is_json()) {
@@ -109,12 +115,8 @@ Finished run_list(const Console& console, const NameOptions&) {
       }
       return;
     }
-    Table table(kUserColumns);
     for (const auto& item : items) add_user_row(table, item);
-    std::string text = table.to_string();
-    if (!is_first) text.erase(0, text.find('\n') + 1);
-    is_first = false;
-    std::fputs(text.c_str(), stdout);
+    table.print();
   }));
   if (console.is_json()) std::printf("],\"next_cursor\":null}\n");
   return ExitCode::Done;
@@ -122,41 +124,76 @@ Finished run_list(const Console& console, const NameOptions&) {
 
 void register_add(CLI::App& group, Console& console) {
   auto options = std::make_shared<AddOptions>();
-  auto* command = add_command(group, console, "add", "create a user", options, run_add);
-  command->add_option("-n,--name", options->name, "the user's name")->required();
-  command->add_option("--max,--max-balance", options->max, "the most the balance may be")
-      ->required();
-  command->add_option("--min,--min-balance", options->min, "the least the balance may be (0)");
-  command->add_option("-c,--current", options->current, "opening balance, paid in from @world (0)");
-  command->add_option("--currency", options->currency, "ISO 4217 code (the cluster's default)");
+  auto* command = add_command(group, console, "add",
+                              "Creates a user with limits and, if wanted, an opening balance.",
+                              options, run_add);
+  command
+      ->add_option("-n,--name", options->name,
+                   "The user's name: 1 to 64 letters of any script, digits, . _ -")
+      ->required()
+      ->type_name("NAME");
+  command->add_option("--max,--max-balance", options->max, "The most the balance may ever be.")
+      ->required()
+      ->type_name("AMOUNT");
+  command
+      ->add_option("--min,--min-balance", options->min,
+                   "The least the balance may ever be (default 0; below 0 is a credit line).")
+      ->type_name("AMOUNT");
+  command
+      ->add_option("-c,--current", options->current,
+                   "The opening balance, paid in from @world (default 0).")
+      ->type_name("AMOUNT");
+  command
+      ->add_option("--currency", options->currency,
+                   "An ISO 4217 code (default the `currency` of the coordinator's config).")
+      ->type_name("CODE");
+  add_examples(command,
+               {"koshel user add -n anna --max 1000", "koshel user add -n Анна --max 1000 -c 100",
+                "koshel user add -n boris --max 5000 --min -200 --currency USD"});
 }
 
 void register_set(CLI::App& group, Console& console) {
   auto options = std::make_shared<SetOptions>();
   auto* command =
-      add_command(group, console, "set", "change limits, freeze, unfreeze", options, run_set);
-  command->add_option("-n,--name", options->name, "the user's name")->required();
-  command->add_option("--max,--max-balance", options->max, "the most the balance may be");
-  command->add_option("--min,--min-balance", options->min, "the least the balance may be");
+      add_command(group, console, "set",
+                  "Changes a user's limits, freezes or unfreezes the account; the rest stays.",
+                  options, run_set);
+  command->add_option("-n,--name", options->name, "The user's name.")
+      ->required()
+      ->type_name("NAME");
+  command
+      ->add_option("--max,--max-balance", options->max, "The most the balance may be from now on.")
+      ->type_name("AMOUNT");
+  command
+      ->add_option("--min,--min-balance", options->min, "The least the balance may be from now on.")
+      ->type_name("AMOUNT");
   auto* freeze =
-      command->add_flag("--freeze", options->is_freezing, "refuse all transfers from now on");
-  command->add_flag("--unfreeze", options->is_unfreezing, "allow transfers again")
+      command->add_flag("--freeze", options->is_freezing, "Refuse all transfers from now on.");
+  command->add_flag("--unfreeze", options->is_unfreezing, "Allow transfers again.")
       ->excludes(freeze);
+  add_examples(command, {"koshel user set -n anna --max 2000", "koshel user set -n anna --freeze",
+                         "koshel user set -n anna --min -50 --max 2000 --unfreeze"});
 }
 
 }  // namespace
 
 void register_users(CLI::App& app, Console& console) {
-  CLI::App* group = add_group(app, "user", "create, list and change users");
+  CLI::App* group = add_group(app, "user", "Creates, lists and changes users.");
   register_add(*group, console);
-  add_command(*group, console, "list", "all users", std::make_shared<NameOptions>(), run_list);
+  auto* list = add_command(*group, console, "list", "Lists all users with their balances.",
+                           std::make_shared<NameOptions>(), run_list);
+  add_examples(list, {"koshel user list", "koshel --output json user list"});
   register_set(*group, console);
   register_import(*group, console);
 
   auto options = std::make_shared<NameOptions>();
-  auto* command =
-      add_command(app, console, "get", "a user: limits, balance, shard", options, run_get);
-  command->add_option("-n,--name", options->name, "the user's name")->required();
+  auto* command = add_command(app, console, "get",
+                              "Shows a user: id, name, limits, balance, version, status, shard.",
+                              options, run_get);
+  command->add_option("-n,--name", options->name, "The user's name.")
+      ->required()
+      ->type_name("NAME");
+  add_examples(command, {"koshel get -n anna", "koshel --output json get -n anna"});
 }
 
 }  // namespace koshel::cli

@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <csignal>
 #include <iostream>
 
 #include "coordinator/io/api/api.hpp"
@@ -14,6 +15,7 @@
 #include "platform/http.hpp"
 #include "platform/log.hpp"
 #include "platform/postgres.hpp"
+#include "platform/spawn.hpp"
 #include "platform/stop_signal.hpp"
 
 namespace {
@@ -29,7 +31,8 @@ struct Coordinator {
               platform::PgPool& pool, Incarnation incarnation)
       : loop(the_loop),
         config(the_config),
-        service(loop, config, pool, incarnation),
+        service(loop, config, pool, incarnation,
+                [this](const std::string& reason) { give_up(reason); }),
         routes(service.directory(), static_cast<std::size_t>(config.coordinator.routes_cached_max)),
         api({service, routes, config}),
         server(loop,
@@ -39,17 +42,21 @@ struct Coordinator {
                   return coordinator::Api::on_protocol_error(fault);
                 }}) {}
 
+  // As if told to stop: what is in work is answered first.
+  void give_up(const std::string& reason) {
+    spdlog::error("stopping: {}", reason);
+    exit_code = 1;
+    std::raise(SIGTERM);
+  }
+
   asio::io_context& loop;
   const platform::Config& config;
+  int exit_code = 0;
   coordinator::CoordinatorService service;
   coordinator::RouteReader routes;
   coordinator::Api api;
   platform::HttpServer server;
 };
-
-void stop_on_failure(const std::exception_ptr& failure) {
-  if (failure) std::rethrow_exception(failure);
-}
 
 // Waits for a directory that is not there yet, but not for one that is wrong.
 asio::awaitable<std::optional<Incarnation>> take_incarnation(directory::DirectoryStore& directory,
@@ -90,7 +97,7 @@ int serve(const platform::Config& config) {
   std::optional<Incarnation> incarnation;
   asio::co_spawn(loop, take_incarnation(directory, config.cluster),
                  [&](const std::exception_ptr& failure, std::optional<Incarnation> taken) {
-                   stop_on_failure(failure);
+                   platform::end_on_failure(failure);
                    incarnation = taken;
                  });
   loop.run();
@@ -103,11 +110,11 @@ int serve(const platform::Config& config) {
   }
   spdlog::info("incarnation {} listening on {}:{}", incarnation->value(),
                config.coordinator.listen.host, coordinator.server.port());
-  asio::co_spawn(loop, coordinator.service.run_ticks(), stop_on_failure);
-  asio::co_spawn(loop, coordinator.service.run_refresh(), stop_on_failure);
-  asio::co_spawn(loop, stop_when_told(coordinator), stop_on_failure);
+  asio::co_spawn(loop, coordinator.service.run_ticks(), platform::end_on_failure);
+  asio::co_spawn(loop, coordinator.service.run_refresh(), platform::end_on_failure);
+  asio::co_spawn(loop, stop_when_told(coordinator), platform::end_on_failure);
   loop.run();
-  return 0;
+  return coordinator.exit_code;
 }
 
 }  // namespace

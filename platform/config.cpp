@@ -84,6 +84,7 @@ void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
   section.number("orders_queued_max", coordinator.orders_queued_max, {1, 10'000'000});
   section.number("routes_cached_max", coordinator.routes_cached_max, {1, 100'000'000});
+  section.number("fault_retries_max", coordinator.fault_retries_max, {0, 1000});
   section.number("rounds_retries_max", coordinator.rounds_retries_max, {1, 1'000'000});
   section.time("deadline_ms", coordinator.deadline, {1, kDay});
   section.time("deadline_max_ms", coordinator.deadline_max, {1, kDay});
@@ -91,6 +92,9 @@ void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
   section.time("agent_timeout_ms", coordinator.agent_timeout, {1, kDay});
   section.number("agent_connections_max", coordinator.agent_connections_max, {1, 10'000});
   section.time("directory_refresh_ms", coordinator.directory_refresh, {10, kDay});
+  section.time("directory_timeout_ms", coordinator.directory_timeout, {10, kDay});
+  section.time("log_keep_interval_ms", coordinator.log_keep_interval, {10, kDay});
+  section.time("incarnation_dead_after_ms", coordinator.incarnation_dead_after, {100, kDay});
   section.time("shutdown_grace_ms", coordinator.shutdown_grace, {0, kDay});
   section.end();
 }

@@ -55,15 +55,19 @@ struct CoordinatorConfig {
   ListenConfig listen{"127.0.0.1", 7400};
   HttpConfig http;
   LaneConfig lanes;
-  int orders_queued_max = 65'536;
+  int orders_queued_max = 131'072;
   int routes_cached_max = 1'000'000;
+  int fault_retries_max = 3;     // of them, because a shard or the directory did not answer
   int rounds_retries_max = 100;  // times one transfer may go back to the queue
   milliseconds deadline{5'000};  // of a call without Koshel-Deadline-Ms
   milliseconds deadline_max{60'000};
-  milliseconds settle_wait{1'000};        // then 202: settling
-  milliseconds agent_timeout{10'000};     // one call to an agent
-  int agent_connections_max = 16;         // per agent
-  milliseconds directory_refresh{2'000};  // how old the list of shards may be
+  milliseconds settle_wait{1'000};              // then 202: settling
+  milliseconds agent_timeout{10'000};           // one call to an agent
+  int agent_connections_max = 16;               // per agent
+  milliseconds directory_refresh{2'000};        // how old the list of shards may be
+  milliseconds directory_timeout{2'000};        // one question of its own; then it counts as down
+  milliseconds log_keep_interval{2'000};        // between signs of life in the decision log
+  milliseconds incarnation_dead_after{60'000};  // without one: closed by another coordinator
   milliseconds shutdown_grace{10'000};
 };
 

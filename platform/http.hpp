@@ -91,9 +91,9 @@ struct ClientOptions {
   std::size_t body_bytes_max = 64u << 20;
 };
 
-// Kept-alive connections to one server. A call that failed before a byte of it was sent is
-// Unavailable (nothing happened), later InDoubt. It repeats by itself only what certainly never
-// arrived: a kept-alive connection found closed by the server before any byte was written.
+// Kept-alive connections to one server; one that the server has closed meanwhile is not used. A
+// call that failed before a byte of it was sent is Unavailable (nothing happened), later InDoubt.
+// It never repeats a call.
 class HttpClient {
  public:
   HttpClient(boost::asio::any_io_executor loop, HttpTarget target, ClientOptions options);

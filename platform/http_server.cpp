@@ -11,6 +11,7 @@
 #include "platform/http.hpp"
 #include "platform/http_target_text.hpp"
 #include "platform/log.hpp"
+#include "platform/spawn.hpp"
 
 namespace koshel::platform {
 
@@ -142,9 +143,7 @@ Result<void> HttpServer::start() {
   if (!error) state.acceptor.bind(endpoint, error);
   if (!error) state.acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return fail(error);
-  asio::co_spawn(state.loop, state.accept(), [](const std::exception_ptr& failure) {
-    if (failure) std::rethrow_exception(failure);
-  });
+  asio::co_spawn(state.loop, state.accept(), end_on_failure);
   return success();
 }
 
@@ -170,9 +169,7 @@ asio::awaitable<void> HttpServer::State::accept() {
     }
     socket.set_option(tcp::no_delay(true), error);
     auto session = std::make_shared<Session>(std::move(socket));
-    asio::co_spawn(loop, serve(std::move(session)), [](const std::exception_ptr& failure) {
-      if (failure) std::rethrow_exception(failure);
-    });
+    asio::co_spawn(loop, serve(std::move(session)), end_on_failure);
   }
 }
 

@@ -22,10 +22,18 @@ Error error_of_sqlstate(std::string sqlstate, std::string context) {
   } else if (sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "55P03" ||
              sqlstate == "57014" || sqlstate == "55000") {
     fault = Fault::Retryable;
-  } else if (starts_with(sqlstate, "53")) {
+  } else if (starts_with(sqlstate, "53") || sqlstate == "25006") {
     fault = Fault::Unavailable;
   }
   return {fault, std::move(context), std::move(sqlstate)};
+}
+
+// After a refused statement the session is as good as before. After anything else it may be gone,
+// hold an open transaction, or lead to a server that is the wrong one by now: the next job starts
+// anew.
+bool can_go_on(const Error& failure) {
+  const bool is_refused = failure.fault == Fault::Retryable || failure.fault == Fault::Internal;
+  return is_refused && !failure.sqlstate.empty();
 }
 
 }  // namespace
@@ -43,6 +51,8 @@ Error error_of_current_exception() {
     return error_of_sqlstate("40001", error.what());
   } catch (const pqxx::sql_error& error) {
     return error_of_sqlstate(error.sqlstate(), error.what());
+  } catch (const pqxx::failure& error) {
+    return {Fault::InDoubt, error.what()};  // of the library itself: what it had sent is not known
   } catch (const std::exception& error) {
     return {Fault::Internal, error.what()};
   }
@@ -118,9 +128,7 @@ struct PgPool::State {
       const auto name = application_name;
       lock.unlock();
       const auto failure = job(ready(session, wanted, name));
-      // After an error a transaction may be open, or the session gone: the next job starts anew.
-      const bool is_lost = failure && failure->fault == Fault::InDoubt;
-      if (is_lost) session.connection.reset();
+      if (failure && !can_go_on(*failure)) session.connection.reset();
     }
   }
 };
@@ -159,6 +167,10 @@ void PgPool::enqueue(Job job) {
     }
   }
   job(Error{Fault::Overloaded, "too many calls wait for PostgreSQL"});
+}
+
+boost::asio::any_io_executor PgPool::loop() const {
+  return state_->loop;
 }
 
 void PgPool::on_loop(std::function<void()> call) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "base/time.hpp"
 #include "platform/config.hpp"
 
 namespace koshel::platform {
@@ -23,7 +24,8 @@ namespace koshel::platform {
 // Runs `work` and turns what libpqxx throws into an Error:
 //   connection broken before or while it ran  InDoubt (the caller knows if it had begun to write)
 //   SQLSTATE 40001, 40P01, 55P03, 57014, 55000  Retryable
-//   SQLSTATE 53xxx, 57P0x                       Unavailable (57P01 while running: InDoubt)
+//   SQLSTATE 53xxx, 25006 (now a standby)       Unavailable
+//   SQLSTATE 08xxx, 57Pxx (the session ended)   InDoubt
 //   any other SQLSTATE                          Internal, with `sqlstate` set
 template <class Work>
 auto guarded(Work&& work) -> Result<std::invoke_result_t<Work>>;
@@ -47,9 +49,10 @@ class PgPool {
   template <class Work, class Done>
   void post(Work work, Done done);
 
-  // The same for coroutines.
+  // The same for coroutines. At the deadline it returns Unavailable, though the work may be done
+  // later: only what may be done or not (reading) is given a deadline.
   template <class Work>
-  auto run(Work work)
+  auto run(Work work, Instant deadline = Instant::max())
       -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>>;
 
   // Every connection is closed after its current work and opened anew with this name: an agent's
@@ -62,6 +65,7 @@ class PgPool {
   struct State;
   using Job = std::function<std::optional<Error>(Result<pqxx::connection*>)>;  // what went wrong
   void enqueue(Job job);
+  boost::asio::any_io_executor loop() const;
   void on_loop(std::function<void()> call);
   std::unique_ptr<State> state_;
 };

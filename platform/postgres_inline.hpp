@@ -3,6 +3,7 @@
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "platform/postgres.hpp"
@@ -38,15 +39,31 @@ void PgPool::post(Work work, Done done) {
 }
 
 template <class Work>
-auto PgPool::run(Work work)
+auto PgPool::run(Work work, Instant deadline)
     -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>> {
   using Answer = Result<std::invoke_result_t<Work&, pqxx::connection&>>;
-  auto initiate = [this, work = std::move(work)](auto handler) mutable {
-    auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-    post(std::move(work), [shared](Answer answer) mutable { (*shared)(std::move(answer)); });
+  auto initiate = [this, work = std::move(work), deadline](auto handler) mutable {
+    struct Waiting {
+      std::optional<decltype(handler)> waiter;  // empty once it was called
+      boost::asio::steady_timer timer;
+      void finish(Answer answer) {
+        if (!waiter) return;
+        auto call = std::move(*waiter);
+        waiter.reset();
+        timer.cancel();
+        call(std::move(answer));
+      }
+    };
+    const auto waiting =
+        std::make_shared<Waiting>(Waiting{std::move(handler), boost::asio::steady_timer(loop())});
+    if (deadline != Instant::max()) {
+      waiting->timer.expires_at(deadline);
+      waiting->timer.async_wait([waiting](boost::system::error_code) {
+        waiting->finish(Error{Fault::Unavailable, "PostgreSQL did not answer in time"});
+      });
+    }
+    post(std::move(work), [waiting](Answer answer) { waiting->finish(std::move(answer)); });
   };
-  // Result has no default value, which an awaited argument needs: the answer travels in an
-  // optional.
   auto pending = boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Answer)>(
       std::move(initiate), boost::asio::use_awaitable);
   co_return co_await std::move(pending);

@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <iostream>
@@ -12,6 +11,7 @@
 #include "platform/http.hpp"
 #include "platform/log.hpp"
 #include "platform/postgres.hpp"
+#include "platform/spawn.hpp"
 #include "platform/stop_signal.hpp"
 #include "shard-agent/io/agent_api.hpp"
 #include "shard-agent/io/agent_service.hpp"
@@ -56,14 +56,14 @@ int serve(agent::AgentService::Setup setup) {
     return kBadConfig;
   }
   spdlog::info("listening on {}:{}", config.agent.listen.host, server.port());
-  asio::co_spawn(loop, service.run(), asio::detached);
+  asio::co_spawn(loop, service.run(), platform::end_on_failure);
   const auto stop_when_told = [&]() -> asio::awaitable<void> {
     co_await platform::wait_for_stop_signal();
     spdlog::info("stopping: answering what is in work");
     co_await server.stop(config.agent.shutdown_grace);
     loop.stop();
   };
-  asio::co_spawn(loop, stop_when_told(), asio::detached);
+  asio::co_spawn(loop, stop_when_told(), platform::end_on_failure);
   loop.run();
   return exit_code;
 }

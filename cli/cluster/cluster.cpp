@@ -31,6 +31,7 @@ constexpr std::chrono::seconds kRecoveryWait{300};  // a database may have much 
 constexpr std::chrono::seconds kNewsInterval{5};
 constexpr milliseconds kStartAgainPause{300};
 constexpr std::chrono::seconds kLockWait{60};
+constexpr std::size_t kPreparedAtOnce = 8;
 constexpr milliseconds kRegisterPatience{30'000};
 
 ProcessStop stop_of(const ProcessSpec& spec) {
@@ -158,12 +159,13 @@ Outcome<void> Cluster::start_all(const std::vector<ProcessSpec>& specs) {
 Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, ProcessRole role) {
   std::vector<ProcessSpec> fresh;
   for (const auto& spec : specs) {
-    if (spec.role != role || is_running(spec)) continue;
+    if (spec.role == role && !is_running(spec)) fresh.push_back(spec);
+  }
+  KOSHEL_TRY(prepare_all(fresh));
+  for (const auto& spec : fresh) {
     if (is_interrupted()) return interrupted();
-    KOSHEL_TRY(prepare(spec));
     say("starting " + spec.name);
     KOSHEL_TRY(start(spec));
-    fresh.push_back(spec);
   }
   for (const auto& spec : fresh) {
     KOSHEL_TRY(wait_until_serving(spec));
@@ -171,13 +173,37 @@ Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, Process
   return success();
 }
 
+Outcome<void> Cluster::find_programs() {
+  if (postgres_) return success();
+  KOSHEL_TRY(auto programs, PostgresPrograms::find());
+  postgres_ = std::move(programs);
+  return success();
+}
+
+// A few side by side: making a database server is mostly waiting for the disk.
+Outcome<void> Cluster::prepare_all(const std::vector<ProcessSpec>& specs) {
+  KOSHEL_TRY(find_programs());
+  std::vector<std::optional<Failure>> failures(specs.size());
+  for (std::size_t first = 0; first < specs.size(); first += kPreparedAtOnce) {
+    if (is_interrupted()) return interrupted();
+    std::vector<std::thread> preparing;
+    for (std::size_t i = first; i < std::min(first + kPreparedAtOnce, specs.size()); ++i) {
+      preparing.emplace_back([&, i] {
+        if (auto done = prepare(specs[i]); !done) failures[i] = std::move(done.error());
+      });
+    }
+    for (auto& thread : preparing) thread.join();
+    for (auto& failure : failures) {
+      if (failure) return std::move(*failure);
+    }
+  }
+  return success();
+}
+
 // What must be there before the process can be started: a data directory, a config file.
 Outcome<void> Cluster::prepare(const ProcessSpec& spec) {
   if (spec.role != ProcessRole::Postgres) return write_config(spec);
-  if (!postgres_) {
-    KOSHEL_TRY(auto programs, PostgresPrograms::find());
-    postgres_ = std::move(programs);
-  }
+  KOSHEL_TRY(find_programs());
   return postgres_->create(state_, spec);
 }
 
@@ -294,10 +320,16 @@ Outcome<void> Cluster::register_shards() {
 }
 
 Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
-  const std::string number = std::to_string(state_.count(ProcessRole::ShardAgent) + 1);
+  auto next = state_.count(ProcessRole::ShardAgent) + 1;
+  const auto is_taken = [&](const char* prefix) {
+    return state_.find(prefix + std::to_string(next)) != nullptr;
+  };
+  while (is_taken("agent-") || (name.empty() && is_taken("shard-"))) ++next;
+  const std::string number = std::to_string(next);
   if (name.empty()) name = "shard-" + number;
-  if (state_.find(name) != nullptr || state_.find("agent-" + number) != nullptr) {
-    return Failure(ExitCode::Usage, "the cluster has a process named " + name + " already");
+  if (state_.find(name) != nullptr || name == "agent-" + number) {
+    return Failure(ExitCode::Usage,
+                   "the cluster has a process named " + name + " already; choose another name");
   }
   const ClusterState before = state_;
   ProcessSpec database{.name = name, .shard = name};

@@ -70,6 +70,8 @@ class Cluster {
   void stop(const ProcessSpec& spec) const;
   void stop_in_order(const std::vector<ProcessSpec>& specs) const;
   Outcome<void> prepare(const ProcessSpec& spec);
+  Outcome<void> prepare_all(const std::vector<ProcessSpec>& specs);
+  Outcome<void> find_programs();
   Outcome<ProcessStart> start_of(const ProcessSpec& spec) const;
   Outcome<void> serves(const ProcessSpec& spec) const;
 

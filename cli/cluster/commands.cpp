@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr const char* kDefaultDir = "var/cluster";
+constexpr const char* kDirHelp = "The cluster's folder (default var/cluster).";
 
 struct ClusterOptions {
   std::string dir = kDefaultDir;
@@ -222,41 +223,70 @@ Finished run_destroy(const Console& console, const ClusterOptions& options) {
   return ExitCode::Done;
 }
 
-CLI::App* add_cluster_command(CLI::App& group, Console& console, const char* name,
-                              const char* description,
-                              Finished (*run)(const Console&, const ClusterOptions&)) {
+void add_cluster_command(CLI::App& group, Console& console, const char* name,
+                         const char* description,
+                         Finished (*run)(const Console&, const ClusterOptions&)) {
   auto options = std::make_shared<ClusterOptions>();
   auto* command = add_command(group, console, name, description, options, run);
-  command->add_option("--dir", options->dir, "the cluster's folder (var/cluster)");
-  if (run == run_add_shard)
-    command->add_option("NAME", options->name, "the shard's name (shard-N)");
-  if (run == run_restart)
-    command->add_option("NAME", options->name, "as in `cluster status`")->required();
-  return command;
+  command->add_option("--dir", options->dir, kDirHelp)->type_name("DIR");
+  if (run == run_add_shard) {
+    command
+        ->add_option("NAME", options->name,
+                     "The shard's name: a-z 0-9 - _ (default the next free shard-N).")
+        ->type_name("");
+  }
+  if (run == run_restart) {
+    command->add_option("NAME", options->name, "The process, as `koshel cluster status` names it.")
+        ->required()
+        ->type_name("");
+  }
+  std::string example = std::string("koshel cluster ") + name;
+  if (run == run_restart) example += " agent-1";
+  add_examples(command, {example, example + " --dir /srv/koshel"});
 }
 
 }  // namespace
 
 void register_cluster(CLI::App& app, Console& console) {
-  CLI::App* group = add_group(app, "cluster", "an embedded cluster on this machine");
+  CLI::App* group = add_group(
+      app, "cluster",
+      "Runs an embedded cluster on this machine: real PostgreSQL servers, agents, coordinators.");
   auto up = std::make_shared<UpOptions>();
   auto* command =
-      add_command(*group, console, "up", "start (and first make) an embedded cluster", up, run_up);
-  command->add_option("--dir", up->dir, "the cluster's folder (var/cluster)");
-  command->add_option("--shards", up->shards, "how many shards (2)")->check(CLI::Range(1, 64));
-  command->add_option("--coordinators", up->coordinators, "how many coordinators (1)")
-      ->check(CLI::Range(1, 16));
+      add_command(*group, console, "up",
+                  "Starts the cluster, first making it if there is none; returns when everything\n"
+                  "serves. The processes go on in the background.",
+                  up, run_up);
+  command->add_option("--dir", up->dir, kDirHelp)->type_name("DIR");
+  command->add_option("--shards", up->shards, "How many shards a new one gets (default 2).")
+      ->type_name("COUNT")
+      ->check(CLI::Range(1, 64).description(""));
+  command
+      ->add_option("--coordinators", up->coordinators,
+                   "How many coordinators a new one gets (default 1).")
+      ->type_name("COUNT")
+      ->check(CLI::Range(1, 16).description(""));
   command
       ->add_option("--port", up->port,
-                   "of the first coordinator, the others on the next (7400; 0: any free)")
-      ->check(CLI::Range(0, 65'535));
-  add_cluster_command(*group, console, "add-shard", "start a new empty database with its agent",
+                   "Port of the first coordinator, the others on the next ones (default 7400; 0: "
+                   "any free one).")
+      ->type_name("PORT")
+      ->check(CLI::Range(0, 65'535).description(""));
+  add_examples(command,
+               {"koshel cluster up",
+                "koshel cluster up --shards 3 --coordinators 2 --dir /srv/koshel --port 7500"});
+  add_cluster_command(*group, console, "add-shard",
+                      "Starts a new empty database with its agent, and prints the `shard add` "
+                      "command that brings it into service.",
                       run_add_shard);
-  add_cluster_command(*group, console, "status", "one line per process", run_status);
-  add_cluster_command(*group, console, "restart", "start a process again and wait until it serves",
-                      run_restart);
-  add_cluster_command(*group, console, "down", "stop it; its data stays", run_down);
-  add_cluster_command(*group, console, "destroy", "stop it and delete its folder", run_destroy);
+  add_cluster_command(*group, console, "status", "Shows every process: pid or dead, port, address.",
+                      run_status);
+  add_cluster_command(*group, console, "restart",
+                      "Starts one process again and returns when it serves.", run_restart);
+  add_cluster_command(*group, console, "down",
+                      "Stops every process; the data stays, and `up` starts it again.", run_down);
+  add_cluster_command(*group, console, "destroy", "Stops every process and deletes all data.",
+                      run_destroy);
 }
 
 }  // namespace koshel::cli

@@ -4,8 +4,12 @@ namespace koshel::coordinator {
 
 namespace asio = boost::asio;
 
-asio::awaitable<Result<std::string>> AgentClient::send(platform::HttpRequest request) {
-  auto pending = client_.call(std::move(request), timeout_);
+asio::awaitable<Result<std::string>> AgentClient::send(platform::HttpRequest request,
+                                                       Instant deadline) {
+  const auto left = std::chrono::ceil<platform::milliseconds>(
+      std::min(deadline, std::chrono::steady_clock::now() + timeout_) -
+      std::chrono::steady_clock::now());
+  auto pending = client_.call(std::move(request), left);
   auto response = co_await std::move(pending);
   if (!response) co_return response.error();
   if (response.value().status == 200) co_return std::move(response.value().body);
@@ -16,27 +20,28 @@ asio::awaitable<Result<std::string>> AgentClient::send(platform::HttpRequest req
   co_return Error{fault, context};
 }
 
-asio::awaitable<Result<std::string>> AgentClient::post(std::string path, std::string body) {
+asio::awaitable<Result<std::string>> AgentClient::post(std::string path, std::string body,
+                                                       Instant deadline) {
   platform::HttpRequest request;
   request.method = "POST";
   request.path = std::move(path);
   request.headers.emplace_back("content-type", "application/json");
   request.body = std::move(body);
-  return send(std::move(request));
+  return send(std::move(request), deadline);
 }
 
-asio::awaitable<Result<messages::AgentStatus>> AgentClient::status() {
+asio::awaitable<Result<messages::AgentStatus>> AgentClient::status(Instant deadline) {
   platform::HttpRequest request;
   request.method = "GET";
   request.path = "/v1/status";
-  auto pending = send(std::move(request));
+  auto pending = send(std::move(request), deadline);
   auto body = co_await std::move(pending);
   if (!body) co_return body.error();
   co_return messages::from_json<messages::AgentStatus>(body.value());
 }
 
 asio::awaitable<void> AgentClient::release(messages::Release release) {
-  auto pending = post("/v1/rounds/release", messages::to_json(release));
+  auto pending = post("/v1/rounds/release", messages::to_json(release), Instant::max());
   co_await std::move(pending);
 }
 

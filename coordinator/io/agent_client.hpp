@@ -18,21 +18,24 @@ class AgentClient {
   AgentClient(boost::asio::any_io_executor loop, platform::HttpTarget target, Options options)
       : client_(std::move(loop), std::move(target), options.http), timeout_(options.timeout) {}
 
+  // Ends by the deadline, and by the config's agent_timeout at the latest.
   template <class Reply, class Message>
-  boost::asio::awaitable<Result<Reply>> call(std::string path, Message message) {
-    auto pending = post(std::move(path), messages::to_json(message));
+  boost::asio::awaitable<Result<Reply>> call(std::string path, Message message,
+                                             Instant deadline = Instant::max()) {
+    auto pending = post(std::move(path), messages::to_json(message), deadline);
     auto body = co_await std::move(pending);
     if (!body) co_return body.error();
     co_return messages::from_json<Reply>(body.value());
   }
 
-  boost::asio::awaitable<Result<messages::AgentStatus>> status();
+  boost::asio::awaitable<Result<messages::AgentStatus>> status(Instant deadline);
   // The answer does not matter.
   boost::asio::awaitable<void> release(messages::Release release);
 
  private:
-  boost::asio::awaitable<Result<std::string>> post(std::string path, std::string body);
-  boost::asio::awaitable<Result<std::string>> send(platform::HttpRequest request);
+  boost::asio::awaitable<Result<std::string>> post(std::string path, std::string body,
+                                                   Instant deadline);
+  boost::asio::awaitable<Result<std::string>> send(platform::HttpRequest request, Instant deadline);
 
   platform::HttpClient client_;
   platform::milliseconds timeout_;

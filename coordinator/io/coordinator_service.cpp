@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "platform/log.hpp"
+#include "platform/spawn.hpp"
 
 namespace koshel::coordinator {
 
@@ -21,6 +22,7 @@ BookLimits book_limits(const platform::CoordinatorConfig& config) {
   BookLimits limits;
   limits.orders_max = static_cast<std::size_t>(config.orders_queued_max);
   limits.retries_max = config.rounds_retries_max;
+  limits.faults_max = config.fault_retries_max;
   return limits;
 }
 
@@ -32,6 +34,10 @@ RoundLimits round_limits(const platform::CoordinatorConfig& config) {
   limits.cross_orders_max = config.lanes.cross_round_transfers_max;
   limits.settle_wait = config.settle_wait;
   return limits;
+}
+
+LogLimits log_limits(const platform::CoordinatorConfig& config) {
+  return {config.log_keep_interval, config.incarnation_dead_after};
 }
 
 AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
@@ -68,14 +74,17 @@ CreateUsersOutcome outcome_of(directory::CreateUsersOutcome outcome) {
 }  // namespace
 
 CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::Config& config,
-                                       platform::PgPool& pool, Incarnation incarnation)
+                                       platform::PgPool& pool, Incarnation incarnation,
+                                       std::function<void(const std::string&)> on_stop)
     : loop_(loop),
       config_(config.coordinator),
       incarnation_(incarnation),
+      on_stop_(std::move(on_stop)),
       directory_(pool),
       log_(pool),
       shards_(loop.get_executor(), agent_options(config.coordinator)),
-      machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator)) {}
+      machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator),
+               log_limits(config.coordinator)) {}
 
 // ---- time
 
@@ -88,8 +97,13 @@ asio::awaitable<void> CoordinatorService::run_ticks() {
   }
 }
 
-asio::awaitable<Result<void>> CoordinatorService::refresh() {
-  auto pending = directory_.shards();
+// A directory that answers no question within this time is as good as down.
+Instant CoordinatorService::read_deadline() const {
+  return std::chrono::steady_clock::now() + config_.directory_timeout;
+}
+
+asio::awaitable<Result<void>> CoordinatorService::refresh(Instant deadline) {
+  auto pending = directory_.shards(deadline);
   auto shards = co_await std::move(pending);
   if (shards) {
     shards_.update(shards.value());
@@ -103,7 +117,7 @@ asio::awaitable<Result<void>> CoordinatorService::refresh() {
 asio::awaitable<void> CoordinatorService::run_refresh() {
   asio::steady_timer timer(loop_);
   for (;;) {
-    auto pending = refresh();
+    auto pending = refresh(read_deadline());
     const auto refreshed = co_await std::move(pending);
     if (!refreshed) spdlog::warn("the directory cannot be read: {}", refreshed.error().context);
     timer.expires_after(kRefreshWhenDown);
@@ -160,15 +174,13 @@ void CoordinatorService::execute(Alarm&& effect) {
 // ---- agents
 
 void CoordinatorService::spawn(asio::awaitable<void> work) {
-  asio::co_spawn(loop_, std::move(work), [](const std::exception_ptr& failure) {
-    if (failure) std::rethrow_exception(failure);  // a defect: stop rather than lose an event
-  });
+  asio::co_spawn(loop_, std::move(work), platform::end_on_failure);
 }
 
 asio::awaitable<std::shared_ptr<AgentClient>> CoordinatorService::agent(ShardId shard) {
   auto known = shards_.agent(shard);
   if (known) co_return known;
-  auto refreshing = refresh();
+  auto refreshing = refresh(read_deadline());
   co_await std::move(refreshing);
   co_return shards_.agent(shard);
 }
@@ -291,7 +303,7 @@ asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
 }
 
 asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {
-  auto pending = directory_.routes_by_account(read.accounts);
+  auto pending = directory_.routes_by_account(read.accounts, read_deadline());
   auto routes = co_await std::move(pending);
   if (!routes) {
     step(RoutesRead{std::move(read.accounts), routes.error()});
@@ -303,7 +315,7 @@ asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {
 }
 
 asio::awaitable<void> CoordinatorService::read_names(ReadNames read) {
-  auto pending = directory_.routes_by_name(std::move(read.names));
+  auto pending = directory_.routes_by_name(std::move(read.names), read_deadline());
   auto routes = co_await std::move(pending);
   if (!routes) {
     step(NamesRead{read.round, routes.error()});
@@ -312,6 +324,68 @@ asio::awaitable<void> CoordinatorService::read_names(ReadNames read) {
   std::vector<std::string> existing;
   for (auto& named : routes.value()) existing.push_back(std::move(named.name));
   step(NamesRead{read.round, std::move(existing)});
+}
+
+// ---- keeping the decision log
+
+void CoordinatorService::execute(KeepLog&& effect) {
+  spawn(keep_log(effect));
+}
+void CoordinatorService::execute(CloseIncarnation&& effect) {
+  spawn(close_incarnation(effect));
+}
+void CoordinatorService::execute(Confirm&& effect) {
+  spawn(confirm(effect));
+}
+void CoordinatorService::execute(Forget&& effect) {
+  spawn(forget(std::move(effect)));
+}
+void CoordinatorService::execute(Stop&& effect) {
+  on_stop_(effect.reason);
+}
+
+asio::awaitable<void> CoordinatorService::keep_log(KeepLog keep) {
+  auto pending = log_.keep(incarnation_, keep.fence);
+  auto kept = co_await std::move(pending);
+  if (!kept) {
+    step(LogKept{kept.error()});
+    co_return;
+  }
+  LogKept::Kept event{kept.value().is_closed, {}};
+  for (const auto& [incarnation, beats, is_closed] : kept.value().others) {
+    event.others.push_back({incarnation, beats, is_closed});
+  }
+  step(LogKept{std::move(event)});
+}
+
+asio::awaitable<void> CoordinatorService::close_incarnation(CloseIncarnation close) {
+  auto pending = log_.close(close.incarnation);
+  auto closed = co_await std::move(pending);
+  if (!closed) {
+    step(IncarnationClosed{close.incarnation, closed.error()});
+    co_return;
+  }
+  spdlog::info("incarnation {} is silent and closed; {} of its commits are confirmed now",
+               close.incarnation.value(), closed.value().size());
+  std::vector<IncarnationClosed::Commit> commits;
+  for (auto& [sequence, participants] : closed.value()) {
+    commits.push_back({sequence, std::move(participants)});
+  }
+  step(IncarnationClosed{close.incarnation, std::move(commits)});
+}
+
+asio::awaitable<void> CoordinatorService::confirm(Confirm confirm) {
+  auto pending = ask_agent<messages::SettleDone>(confirm.shard, "/v1/rounds/settle",
+                                                 messages::Settle{confirm.round, true});
+  auto reply = co_await std::move(pending);
+  step(ConfirmReplied{confirm.round, confirm.shard, std::move(reply)});
+}
+
+asio::awaitable<void> CoordinatorService::forget(Forget forget) {
+  auto pending = log_.forget(forget.incarnation, std::move(forget.rounds));
+  const auto done = co_await std::move(pending);
+  // The rows are read, confirmed and forgotten again after the next beat.
+  if (!done) spdlog::warn("commits stay in the log for now: {}", done.error().context);
 }
 
 }  // namespace koshel::coordinator

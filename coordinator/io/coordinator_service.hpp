@@ -21,12 +21,14 @@ namespace koshel::coordinator {
 class CoordinatorService {
  public:
   CoordinatorService(boost::asio::io_context& loop, const platform::Config& config,
-                     platform::PgPool& pool, Incarnation incarnation);
+                     platform::PgPool& pool, Incarnation incarnation,
+                     std::function<void(const std::string& reason)> on_stop);
 
   // Drive the machine's time and the view of the shards until the loop ends.
   boost::asio::awaitable<void> run_ticks();
   boost::asio::awaitable<void> run_refresh();
-  boost::asio::awaitable<Result<void>> refresh();
+  // Reads the list of shards. Unavailable at the deadline.
+  boost::asio::awaitable<Result<void>> refresh(Instant deadline);
 
   // Every order's outcome, in order; ends by `deadline`.
   boost::asio::awaitable<std::vector<Outcome>> submit(std::vector<Order> orders, Instant deadline);
@@ -52,6 +54,7 @@ class CoordinatorService {
   };
 
   void step(Event event);
+  Instant read_deadline() const;
   template <class Reply, class Replied, class Message>
   boost::asio::awaitable<void> call(std::string path, Send<Message> send);
   template <class Reply, class Message>
@@ -71,6 +74,11 @@ class CoordinatorService {
   void execute(ReadNames&& effect);
   void execute(Finish&& effect);
   void execute(Alarm&& effect);
+  void execute(KeepLog&& effect);
+  void execute(CloseIncarnation&& effect);
+  void execute(Confirm&& effect);
+  void execute(Forget&& effect);
+  void execute(Stop&& effect);
   boost::asio::awaitable<void> ask_round(Send<messages::AskRound> send);
   boost::asio::awaitable<void> find(FindOrder find);
   boost::asio::awaitable<void> decide(Decide decide);
@@ -78,10 +86,15 @@ class CoordinatorService {
   boost::asio::awaitable<void> read_routes(ReadRoutes read);
   boost::asio::awaitable<void> read_names(ReadNames read);
   boost::asio::awaitable<void> release(Send<messages::Release> send);
+  boost::asio::awaitable<void> keep_log(KeepLog keep);
+  boost::asio::awaitable<void> close_incarnation(CloseIncarnation close);
+  boost::asio::awaitable<void> confirm(Confirm confirm);
+  boost::asio::awaitable<void> forget(Forget forget);
 
   boost::asio::io_context& loop_;
   platform::CoordinatorConfig config_;
   Incarnation incarnation_;
+  std::function<void(const std::string& reason)> on_stop_;  // this incarnation is over
   directory::DirectoryStore directory_;
   directory::DecisionLog log_;
   ShardView shards_;

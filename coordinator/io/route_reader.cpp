@@ -8,7 +8,8 @@ namespace koshel::coordinator {
 
 namespace asio = boost::asio;
 
-asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::string> names) {
+asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::string> names,
+                                                           Instant deadline) {
   RoutesByName routes;
   std::vector<std::string> missing;
   for (auto& name : names) {
@@ -22,7 +23,7 @@ asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::stri
   if (missing.empty()) co_return routes;
   std::ranges::sort(missing);
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  auto pending = store_.routes_by_name(std::move(missing));
+  auto pending = store_.routes_by_name(std::move(missing), deadline);
   auto read = co_await std::move(pending);
   if (!read) co_return read.error();
   for (auto& named : read.value()) {
@@ -33,10 +34,10 @@ asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::stri
 }
 
 asio::awaitable<Result<std::optional<directory::NamedRoute>>> RouteReader::by_account(
-    AccountId account) {
+    AccountId account, Instant deadline) {
   if (auto cached = cache_.find(account)) co_return std::optional(std::move(*cached));
   std::vector<AccountId> asked{account};
-  auto pending = store_.routes_by_account(std::move(asked));
+  auto pending = store_.routes_by_account(std::move(asked), deadline);
   auto read = co_await std::move(pending);
   if (!read) co_return read.error();
   if (read.value().empty()) co_return std::optional<directory::NamedRoute>();
@@ -44,7 +45,8 @@ asio::awaitable<Result<std::optional<directory::NamedRoute>>> RouteReader::by_ac
   co_return std::optional(std::move(read.value().front()));
 }
 
-asio::awaitable<Result<NamesByAccount>> RouteReader::names(std::vector<AccountId> accounts) {
+asio::awaitable<Result<NamesByAccount>> RouteReader::names(std::vector<AccountId> accounts,
+                                                           Instant deadline) {
   NamesByAccount names;
   std::vector<AccountId> missing;
   for (const auto account : accounts) {
@@ -60,7 +62,7 @@ asio::awaitable<Result<NamesByAccount>> RouteReader::names(std::vector<AccountId
   if (missing.empty()) co_return names;
   std::ranges::sort(missing);
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  auto pending = store_.routes_by_account(std::move(missing));
+  auto pending = store_.routes_by_account(std::move(missing), deadline);
   auto read = co_await std::move(pending);
   if (!read) co_return read.error();
   for (auto& named : read.value()) {

@@ -20,12 +20,16 @@ class RouteReader {
   RouteReader(directory::DirectoryStore& store, std::size_t routes_max)
       : store_(store), cache_(routes_max) {}
 
+  // Each reads the directory for what is not cached: Unavailable at the deadline.
+
   // Those of the names that are users'; others are absent from the answer.
-  boost::asio::awaitable<Result<RoutesByName>> by_name(std::vector<std::string> names);
-  boost::asio::awaitable<Result<std::optional<directory::NamedRoute>>> by_account(
-      AccountId account);
+  boost::asio::awaitable<Result<RoutesByName>> by_name(std::vector<std::string> names,
+                                                       Instant deadline);
+  boost::asio::awaitable<Result<std::optional<directory::NamedRoute>>> by_account(AccountId account,
+                                                                                  Instant deadline);
   // Names of users; @world is known without asking.
-  boost::asio::awaitable<Result<NamesByAccount>> names(std::vector<AccountId> accounts);
+  boost::asio::awaitable<Result<NamesByAccount>> names(std::vector<AccountId> accounts,
+                                                       Instant deadline);
 
   void learn(const directory::NamedRoute& route) { cache_.learn(route.name, route.route); }
   void forget(AccountId account) { cache_.forget(account); }

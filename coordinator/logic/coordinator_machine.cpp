@@ -5,11 +5,12 @@
 namespace koshel::coordinator {
 
 CoordinatorMachine::CoordinatorMachine(Incarnation incarnation, const BookLimits& book,
-                                       const RoundLimits& rounds)
+                                       const RoundLimits& rounds, const LogLimits& log)
     : limits_(rounds),
       book_(book),
+      log_(incarnation, log),
       local_(book_, incarnation),
-      cross_(book_, incarnation, rounds) {}
+      cross_(book_, log_, incarnation, rounds) {}
 
 Effects CoordinatorMachine::step(Event event, Instant now) {
   Effects out;
@@ -65,13 +66,24 @@ void CoordinatorMachine::handle(RoutesRead&& event, Instant now, Effects& out) {
 void CoordinatorMachine::handle(NamesRead&& event, Instant now, Effects& out) {
   cross_.on(event, now, out);
 }
-void CoordinatorMachine::handle(DirectoryHealth&& event, Instant, Effects&) {
+void CoordinatorMachine::handle(DirectoryHealth&& event, Instant now, Effects& out) {
   is_directory_up_ = event.is_up;
+  if (!is_directory_up_) cross_.give_up_reserving(Setback::DirectoryFault, now, out);
+}
+void CoordinatorMachine::handle(LogKept&& event, Instant now, Effects& out) {
+  log_.on(event, now, out);
+}
+void CoordinatorMachine::handle(IncarnationClosed&& event, Instant, Effects& out) {
+  log_.on(event, out);
+}
+void CoordinatorMachine::handle(ConfirmReplied&& event, Instant, Effects& out) {
+  log_.on(event, out);
 }
 void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
   book_.tick(now, out);
   local_.tick(now, out);
   cross_.tick(now, out);
+  log_.tick(cross_.finished(last_sequence_), now, out);
 }
 
 // A lane takes what is queued the moment it may have another round in flight. No timer gathers.
@@ -80,7 +92,11 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
   for (const auto& lane : cross_.take_ended()) --in_flight_[lane];
   for (const auto& lane : book_.lanes_waiting()) {
     if (lane.kind != LaneKind::Local && !is_directory_up_) {
-      refuse_without_directory(lane, now, out);
+      book_.set_lane_back(lane, Setback::DirectoryFault, now, out);  // not even prepared
+      continue;
+    }
+    if (local_.is_asking(lane)) {
+      book_.set_lane_back(lane, Setback::ShardFault, now, out);
       continue;
     }
     const auto max =
@@ -98,17 +114,6 @@ bool CoordinatorMachine::start_round(const LaneId& lane, Effects& out) {
   last_sequence_ = sequence;
   ++(is_local ? counters_.rounds_local : counters_.rounds_cross);
   return true;
-}
-
-// What nobody could decide upon is not even prepared.
-void CoordinatorMachine::refuse_without_directory(const LaneId& lane, Instant now, Effects& out) {
-  const auto sequence = last_sequence_.next();
-  last_sequence_ = sequence;
-  for (const auto id : book_.take(lane, sequence, INT32_MAX)) {
-    const auto accounts = accounts_of(book_.find(id, sequence)->order);
-    book_.set_back(id, Setback::DirectoryFault, now, out);
-    book_.release(sequence, accounts);
-  }
 }
 
 }  // namespace koshel::coordinator

@@ -19,15 +19,19 @@ struct CoordinatorCounters {  // for metrics; monotonic
 
 class CoordinatorMachine {
  public:
-  CoordinatorMachine(Incarnation incarnation, const BookLimits& book, const RoundLimits& rounds);
+  CoordinatorMachine(Incarnation incarnation, const BookLimits& book, const RoundLimits& rounds,
+                     const LogLimits& log);
 
   Effects step(Event event, Instant now);
 
   std::size_t orders() const { return book_.size(); }
   std::size_t rounds_local() const { return local_.size(); }
   std::size_t rounds_cross() const { return cross_.size(); }
+  std::size_t rounds_unconfirmed() const { return log_.unconfirmed(); }
   const CoordinatorCounters& counters() const { return counters_; }
   bool is_directory_up() const { return is_directory_up_; }
+  // True while a round of this coordinator may bring the transfer.
+  bool is_under_way(TransferId id) const { return book_.is_under_way(id); }
 
  private:
   void handle(Submit&& event, Instant now, Effects& out);
@@ -42,14 +46,17 @@ class CoordinatorMachine {
   void handle(RoutesRead&& event, Instant now, Effects& out);
   void handle(NamesRead&& event, Instant now, Effects& out);
   void handle(DirectoryHealth&& event, Instant now, Effects& out);
+  void handle(LogKept&& event, Instant now, Effects& out);
+  void handle(IncarnationClosed&& event, Instant now, Effects& out);
+  void handle(ConfirmReplied&& event, Instant now, Effects& out);
   void handle(Tick&& event, Instant now, Effects& out);
 
   void dispatch(Instant now, Effects& out);
   bool start_round(const LaneId& lane, Effects& out);
-  void refuse_without_directory(const LaneId& lane, Instant now, Effects& out);
 
   RoundLimits limits_;
   OrderBook book_;
+  LogKeeper log_;
   LocalRounds local_;
   CrossRounds cross_;
   Sequence last_sequence_;

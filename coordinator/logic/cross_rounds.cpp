@@ -70,9 +70,9 @@ bool CrossRounds::start(const LaneId& lane, Sequence sequence, int orders_max, E
   auto& round = rounds_[sequence];
   round.lane = lane;
   round.orders = std::move(orders);
-  round.participants.push_back(Participant{lane.first, {}, {}, false, false});
+  round.participants.push_back(Participant{lane.first, {}, {}});
   if (lane.kind == LaneKind::Cross) {
-    round.participants.push_back(Participant{lane.second, {}, {}, false, false});
+    round.participants.push_back(Participant{lane.second, {}, {}});
   }
   for (const auto id : round.orders) {
     const auto accounts = accounts_of(book_.find(id, sequence)->order);
@@ -126,16 +126,10 @@ void CrossRounds::judge_votes(Sequence id, Round& round, Instant now, Effects& o
       }
     }
   } else {
-    const auto setback = setback_of_reply(failed->reserved);
-    for (const auto order : round.orders) {
-      if (book_.find(order, id) != nullptr) book_.set_back(order, setback, now, out);
-    }
+    set_all_back(id, round, setback_of_reply(failed->reserved), now, out);
   }
   if (round.survivors.empty()) {
-    for (const auto& part : round.participants) {
-      out.emplace_back(Send<messages::Release>{part.shard, id, {round_id(id)}});
-    }
-    end(id);
+    release(id, round, out);
     return;
   }
   keep_survivors(id, round);
@@ -144,6 +138,33 @@ void CrossRounds::judge_votes(Sequence id, Round& round, Instant now, Effects& o
     const auto epoch = votes_of(part.reserved, round.orders.size())->epoch;
     out.emplace_back(Send<messages::Prepare>{
         part.shard, id, messages::Prepare{round_id(id), epoch, round.survivors}});
+  }
+}
+
+void CrossRounds::release(Sequence id, const Round& round, Effects& out) {
+  for (const auto& part : round.participants) {
+    out.emplace_back(Send<messages::Release>{part.shard, id, {round_id(id)}});
+  }
+  end(id);
+}
+
+void CrossRounds::set_all_back(Sequence id, const Round& round, Setback setback, Instant now,
+                               Effects& out) {
+  for (auto order = round.orders.rbegin(); order != round.orders.rend(); ++order) {
+    if (book_.find(*order, id) != nullptr) book_.set_back(*order, setback, now, out);
+  }
+}
+
+void CrossRounds::give_up_reserving(Setback setback, Instant now, Effects& out) {
+  std::vector<Sequence> reserving;
+  for (const auto& [id, round] : rounds_) {
+    if (round.state == State::Reserving) reserving.push_back(id);
+  }
+  std::ranges::sort(reserving);
+  for (const auto id : reserving) {
+    const auto& round = rounds_.at(id);
+    set_all_back(id, round, setback, now, out);
+    release(id, round, out);
   }
 }
 
@@ -166,7 +187,7 @@ bool CrossRounds::judge_order(Sequence id, Round& round, std::size_t place, Inst
   } else if (find_vote<messages::KeyReused>(votes) != nullptr) {
     book_.finish(order, KeyReused{}, out);
   } else if (find_vote<messages::KeyInProgress>(votes) != nullptr) {
-    book_.finish(order, KeyInProgress{}, out);
+    book_.set_back(order, Setback::BusyInDoubt, now, out);
   } else if (const auto* moved = find_vote<messages::Moved>(votes)) {
     book_.await_route(order, moved->account, out);
   } else if (find_vote<messages::Refused>(votes) != nullptr) {
@@ -318,7 +339,10 @@ void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
       abort(event.round, Setback::Retry, now, out);
       return;
     case CreateUsersOutcome::NameTaken: {
-      round.state = State::ReadingNames;
+      round.state = State::ReadingNames;  // nothing of it can commit any more
+      for (const auto order : round.orders) {
+        if (book_.find(order, event.round) != nullptr) book_.set_stage(order, Stage::Reserving);
+      }
       send_settles(event.round, round, false, out);
       ReadNames read{event.round, {}};
       for (const auto& user : round.users) read.names.push_back(user.name);
@@ -391,18 +415,16 @@ void CrossRounds::on(const SettleReplied& event, Instant now, Effects& out) {
   if (part == nullptr) return;
   part->is_settling = false;
   if (event.reply && event.reply.value().outcome != messages::SettleOutcome::Later) {
-    part->is_settled = true;
-    if (event.reply.value().outcome == messages::SettleOutcome::Lost) {
-      out.emplace_back(Alarm{
-          "shard " + std::to_string(event.shard.value()) + " lost its half of committed round " +
-          std::to_string(incarnation_.value()) + ":" + std::to_string(event.round.value())});
-    }
+    part->is_settled = true;  // one that lost its half is asked again by the log's keeper
+    part->is_confirmed = event.reply.value().outcome == messages::SettleOutcome::Settled;
   } else {
     round.again_at = now + kAgainPause;
   }
   if (std::ranges::all_of(round.participants, &Participant::is_settled)) {
-    answer_committed(event.round, round, true, out);
-    end(event.round);
+    // A half that is lost is an alarm, not a success: its clients are told no more than is decided.
+    const bool is_whole = std::ranges::all_of(round.participants, &Participant::is_confirmed);
+    answer_committed(event.round, round, is_whole, out);
+    end_committed(event.round);
   }
 }
 
@@ -432,9 +454,7 @@ void CrossRounds::answer_committed(Sequence id, Round& round, bool is_settled, E
 void CrossRounds::abort(Sequence id, Setback setback, Instant now, Effects& out) {
   auto& round = rounds_.at(id);
   send_settles(id, round, false, out);
-  for (const auto order : round.orders) {
-    if (book_.find(order, id) != nullptr) book_.set_back(order, setback, now, out);
-  }
+  set_all_back(id, round, setback, now, out);
   end(id);
 }
 
@@ -451,7 +471,7 @@ void CrossRounds::tick(Instant now, Effects& out) {
       repeat(id, round, out);
     }
   }
-  for (const auto id : over) end(id);
+  for (const auto id : over) end_committed(id);
 }
 
 void CrossRounds::repeat(Sequence id, Round& round, Effects& out) {
@@ -474,10 +494,25 @@ void CrossRounds::repeat(Sequence id, Round& round, Effects& out) {
   }
 }
 
+void CrossRounds::end_committed(Sequence id) {
+  std::vector<ShardId> unconfirmed;
+  for (const auto& part : rounds_.at(id).participants) {
+    if (!part.is_confirmed) unconfirmed.push_back(part.shard);
+  }
+  log_.adopt(round_id(id), unconfirmed);
+  end(id);
+}
+
+Sequence CrossRounds::finished(Sequence last) const {
+  for (const auto& [id, round] : rounds_) last = std::min(last, Sequence(id.value() - 1));
+  return last;
+}
+
 void CrossRounds::end(Sequence id) {
   const auto found = rounds_.find(id);
   INVARIANT(found != rounds_.end());
   book_.release(id, found->second.accounts);
+  book_.end(id);
   ended_.push_back(found->second.lane);
   rounds_.erase(found);
 }

@@ -11,7 +11,7 @@
 //   Deciding   InDoubt                             Deciding: asked again, with abort
 //   Deciding   Fenced                              Asking a participant's applied_rounds
 //   Asking     applied / not applied               Settling / Aborting
-//   Settling   all settled, or settle_wait over    done; agents finish what is left
+//   Settling   all settled, or settle_wait over    done; the log keeps it until all have confirmed
 //   Aborting   settle(abort) sent                  done: every order goes back
 //
 // All participants are told of all orders of a round, in one order, so a place means the same to
@@ -20,13 +20,14 @@
 #include <unordered_map>
 
 #include "coordinator/logic/local_rounds.hpp"
+#include "coordinator/logic/log_keeper.hpp"
 
 namespace koshel::coordinator {
 
 class CrossRounds {
  public:
-  CrossRounds(OrderBook& book, Incarnation incarnation, const RoundLimits& limits)
-      : book_(book), incarnation_(incarnation), limits_(limits) {}
+  CrossRounds(OrderBook& book, LogKeeper& log, Incarnation incarnation, const RoundLimits& limits)
+      : book_(book), log_(log), incarnation_(incarnation), limits_(limits) {}
 
   bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
   void on(const ReserveReplied& event, Instant now, Effects& out);
@@ -37,9 +38,13 @@ class CrossRounds {
   void on(const AskReplied& event, Instant now, Effects& out);
   void on(const SettleReplied& event, Instant now, Effects& out);
   void tick(Instant now, Effects& out);
+  // Rounds that have prepared nothing go back: nobody could decide upon them.
+  void give_up_reserving(Setback setback, Instant now, Effects& out);
 
   bool has(Sequence round) const { return rounds_.contains(round); }
   std::size_t size() const { return rounds_.size(); }
+  // The last round before the oldest one under way; `last` if none is.
+  Sequence finished(Sequence last) const;
   std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
 
  private:
@@ -55,8 +60,9 @@ class CrossRounds {
     ShardId shard;
     std::optional<Result<messages::ReserveReply>> reserved;
     std::optional<Result<messages::PrepareReply>> prepared;
-    bool is_settled = false;
-    bool is_settling = false;
+    bool is_settling = false;   // was told, has not answered
+    bool is_settled = false;    // has answered
+    bool is_confirmed = false;  // ... that it carried the commit out
   };
   struct Round {
     LaneId lane;
@@ -76,6 +82,8 @@ class CrossRounds {
   Participant* participant(Round& round, ShardId shard);
   void judge_votes(Sequence id, Round& round, Instant now, Effects& out);
   bool judge_order(Sequence id, Round& round, std::size_t place, Instant now, Effects& out);
+  void release(Sequence id, const Round& round, Effects& out);
+  void set_all_back(Sequence id, const Round& round, Setback setback, Instant now, Effects& out);
   void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
   void keep_survivors(Sequence id, Round& round);
   void decide(Sequence id, Round& round, Effects& out);
@@ -87,9 +95,11 @@ class CrossRounds {
   std::vector<ShardId> shards(const Round& round) const;
   RoundId round_id(Sequence id) const { return {incarnation_, id}; }
   void repeat(Sequence id, Round& round, Effects& out);
+  void end_committed(Sequence id);
   void end(Sequence id);
 
   OrderBook& book_;
+  LogKeeper& log_;
   Incarnation incarnation_;
   RoundLimits limits_;
   std::unordered_map<Sequence, Round> rounds_;

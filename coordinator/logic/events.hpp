@@ -70,11 +70,36 @@ struct NamesRead {
 struct DirectoryHealth {
   bool is_up = true;
 };
+struct LogKept {  // of effect KeepLog
+  struct Beat {
+    Incarnation incarnation;
+    std::int64_t beats = 0;
+    bool is_closed = false;
+  };
+  struct Kept {
+    bool is_closed = false;    // this incarnation, by another coordinator
+    std::vector<Beat> others;  // every other incarnation with something left to forget
+  };
+  Result<Kept> kept;
+};
+struct IncarnationClosed {  // of effect CloseIncarnation
+  struct Commit {
+    Sequence sequence;
+    std::vector<ShardId> participants;
+  };
+  Incarnation incarnation;
+  Result<std::vector<Commit>> commits;  // the oldest ones that are not forgotten
+};
+struct ConfirmReplied {
+  RoundId round;
+  ShardId shard;
+  Result<messages::SettleDone> reply;
+};
 struct Tick {};
 
-using Event =
-    std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied, AskReplied,
-                 FindReplied, Decided, UsersCreated, RoutesRead, NamesRead, DirectoryHealth, Tick>;
+using Event = std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied,
+                           AskReplied, FindReplied, Decided, UsersCreated, RoutesRead, NamesRead,
+                           DirectoryHealth, LogKept, IncarnationClosed, ConfirmReplied, Tick>;
 
 // ---- effects
 
@@ -120,11 +145,29 @@ struct Finish {
 struct Alarm {
   std::string text;
 };
+struct KeepLog {
+  Sequence fence;  // every round of this incarnation up to here is finished
+};
+struct CloseIncarnation {
+  Incarnation incarnation;
+};
+struct Confirm {  // asks a participant whether it has carried a commit out; it does so if not
+  RoundId round;
+  ShardId shard;
+};
+struct Forget {  // commits of a closed incarnation that every participant has confirmed
+  Incarnation incarnation;
+  std::vector<Sequence> rounds;
+};
+struct Stop {  // this incarnation is over; a new start takes the next
+  std::string reason;
+};
 
 using Effect =
     std::variant<Send<messages::LocalRound>, Send<messages::Reserve>, Send<messages::Prepare>,
                  Send<messages::Settle>, Send<messages::Release>, Send<messages::AskRound>,
-                 FindOrder, Decide, CreateUsers, ReadRoutes, ReadNames, Finish, Alarm>;
+                 FindOrder, Decide, CreateUsers, ReadRoutes, ReadNames, Finish, Alarm, KeepLog,
+                 CloseIncarnation, Confirm, Forget, Stop>;
 using Effects = std::vector<Effect>;
 
 }  // namespace koshel::coordinator

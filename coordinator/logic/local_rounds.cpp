@@ -105,7 +105,8 @@ void LocalRounds::answer(OrderId id, Sequence round, messages::LocalAnswer&& ans
     void operator()(messages::Refused& r) { book.finish(id, Refused{r.refusal}, out); }
     void operator()(messages::Replayed& r) { book.finish(id, Replayed{std::move(r.stored)}, out); }
     void operator()(messages::KeyReused&) { book.finish(id, KeyReused{}, out); }
-    void operator()(messages::KeyInProgress&) { book.finish(id, KeyInProgress{}, out); }
+    // Until the deadline it is waited for: the other attempt's answer will be this one's too.
+    void operator()(messages::KeyInProgress&) { book.set_back(id, Setback::BusyInDoubt, now, out); }
     void operator()(messages::Busy& b) {
       book.set_back(id, b.is_in_doubt ? Setback::BusyInDoubt : Setback::Busy, now, out);
     }
@@ -137,8 +138,9 @@ void LocalRounds::fail(Sequence id, const messages::RoundFailed& failed, Instant
 }
 
 void LocalRounds::set_all_back(Sequence id, Setback setback, Instant now, Effects& out) {
-  for (const auto order : rounds_.at(id).orders) {
-    if (book_.find(order, id) != nullptr) book_.set_back(order, setback, now, out);
+  const auto& orders = rounds_.at(id).orders;
+  for (auto order = orders.rbegin(); order != orders.rend(); ++order) {  // the oldest to the front
+    if (book_.find(*order, id) != nullptr) book_.set_back(*order, setback, now, out);
   }
   end(id);
 }
@@ -168,15 +170,15 @@ void LocalRounds::find_orders(Sequence id, Round& round, Instant now, Effects& o
   round.state = State::Finding;
   round.has_unfound = false;
   for (const auto order : round.orders) {
-    const auto* entry = book_.find(order, id);
+    auto* entry = book_.find(order, id);
     if (entry == nullptr) continue;
-    const auto* transfer = std::get_if<TransferOrder>(&entry->order);
-    const auto* refusal = std::get_if<RefusalOrder>(&entry->order);
-    if (transfer == nullptr && refusal == nullptr) {
+    const auto* asked = transfer_of(entry->order);
+    if (asked == nullptr) {
+      entry->may_be_done = true;
       book_.set_back(order, Setback::Retry, now, out);  // limits may be set twice without harm
       continue;
     }
-    const auto wanted = transfer != nullptr ? transfer->transfer.id : refusal->remember.transfer.id;
+    const auto wanted = asked->id;
     ++round.finding;
     out.emplace_back(FindOrder{order, id, round.lane.first, {wanted.anchor(), {wanted}}});
   }
@@ -187,11 +189,13 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::Finding) return;
   auto& round = found->second;
-  if (book_.find(event.order, event.round) != nullptr) {
-    if (!event.reply) {
+  if (const auto* entry = book_.find(event.order, event.round)) {
+    const bool is_known = event.reply && event.reply.value().is_owned;
+    if (!is_known || event.reply.value().is_in_progress) {
       round.has_unfound = true;
     } else if (const auto& stored = event.reply.value().stored) {
-      book_.finish(event.order, Replayed{*stored}, out);
+      const bool is_same = is_same_request(*transfer_of(entry->order), *stored);
+      book_.finish(event.order, is_same ? Outcome(Replayed{*stored}) : Outcome(KeyReused{}), out);
     } else {
       book_.set_back(event.order, Setback::Retry, now, out);
     }
@@ -211,6 +215,12 @@ void LocalRounds::ask_later(Round& round, Instant now) {
   round.ask_at = now + kPause;
 }
 
+bool LocalRounds::is_asking(const LaneId& lane) const {
+  return std::ranges::any_of(rounds_, [&](const auto& each) {
+    return each.second.lane == lane && each.second.state == State::Asking;
+  });
+}
+
 void LocalRounds::tick(Instant now, Effects& out) {
   for (auto& [id, round] : rounds_) {
     if (round.state == State::Asking && round.ask_at <= now) ask(id, round, out);
@@ -220,6 +230,7 @@ void LocalRounds::tick(Instant now, Effects& out) {
 void LocalRounds::end(Sequence id) {
   const auto found = rounds_.find(id);
   book_.release(id, found->second.accounts);
+  book_.end(id);
   ended_.push_back(found->second.lane);
   rounds_.erase(found);
 }

@@ -36,6 +36,8 @@ class LocalRounds {
   void on(const FindReplied& event, Instant now, Effects& out);
   void tick(Instant now, Effects& out);
 
+  // True if the lane's shard does not even say what became of a round: no other would fare better.
+  bool is_asking(const LaneId& lane) const;
   bool has(Sequence round) const { return rounds_.contains(round); }
   std::size_t size() const { return rounds_.size(); }
   // Lanes of rounds that ended since the last call.

@@ -1,10 +1,18 @@
 #include "coordinator/logic/order_book.hpp"
 
 #include <algorithm>
+#include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/invariant.hpp"
 
 namespace koshel::coordinator {
+
+const Transfer* transfer_of(const Order& order) {
+  if (const auto* transfer = std::get_if<TransferOrder>(&order)) return &transfer->transfer;
+  if (const auto* refusal = std::get_if<RefusalOrder>(&order)) return &refusal->remember.transfer;
+  return nullptr;
+}
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -15,12 +23,6 @@ constexpr Duration kMovingPause = milliseconds(10);
 
 Duration busy_pause(int times) {
   return std::min<Duration>(milliseconds(1) * (1 << std::min(times - 1, 5)), kBusyPauseMax);
-}
-
-const Transfer* transfer_of(const Order& order) {
-  if (const auto* transfer = std::get_if<TransferOrder>(&order)) return &transfer->transfer;
-  if (const auto* refusal = std::get_if<RefusalOrder>(&order)) return &refusal->remember.transfer;
-  return nullptr;
 }
 
 // `account` lives on `shard` now; @world goes where the other side is.
@@ -74,10 +76,13 @@ std::vector<AccountId> accounts_of(const Order& order) {
 }
 
 bool OrderBook::submit(OrderId id, Order order, Instant deadline) {
-  if (entries_.size() >= limits_.orders_max) return false;
+  const auto lane = lane_of(order);
+  if (lane_sizes_[lane] >= limits_.orders_max - entries_.size()) return false;
   auto& entry = entries_[id];
   entry.order = std::move(order);
   entry.deadline = deadline;
+  entry.lane = lane;
+  ++lane_sizes_[lane];
   deadlines_.emplace(deadline, id);
   enqueue(id, entry);
   return true;
@@ -86,8 +91,38 @@ bool OrderBook::submit(OrderId id, Order order, Instant deadline) {
 void OrderBook::enqueue(OrderId id, Entry& entry) {
   entry.stage = Stage::Waiting;
   entry.round = Sequence();
-  entry.lane = lane_of(entry.order);
+  move_to_lane(entry, lane_of(entry.order));
   lanes_[entry.lane].push_back(id);
+}
+
+void OrderBook::move_to_lane(Entry& entry, const LaneId& lane) {
+  --lane_sizes_[entry.lane];
+  entry.lane = lane;
+  ++lane_sizes_[lane];
+}
+
+void OrderBook::claim(OrderId id, const Order& order, Sequence round) {
+  for (const auto account : accounts_of(order)) {
+    in_flight_.try_emplace(account, InFlight{round, {}});
+  }
+  const auto* transfer = transfer_of(order);
+  if (transfer != nullptr && under_way_.try_emplace(transfer->id, UnderWay{id, round}).second) {
+    transfers_of_[round].push_back(transfer->id);
+  }
+}
+
+void OrderBook::end(Sequence round) {
+  const auto transfers = transfers_of_.find(round);
+  if (transfers == transfers_of_.end()) return;
+  for (const auto& id : transfers->second) under_way_.erase(id);
+  transfers_of_.erase(transfers);
+}
+
+// Another attempt with the same key, which may yet commit, though its client may have gone.
+bool OrderBook::is_key_with_another(OrderId id, const Order& order) const {
+  if (!is_keyed(order)) return false;
+  const auto found = under_way_.find(transfer_of(order)->id);
+  return found != under_way_.end() && found->second.order != id;
 }
 
 // An order waits on the first of its accounts that a round has; a key is used once in a round.
@@ -104,8 +139,9 @@ bool OrderBook::park_if_in_flight(OrderId id, Entry& entry, Sequence round) {
 
 std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int orders_max) {
   std::vector<OrderId> taken;
-  boost::unordered_flat_map<TransferId, bool, std::hash<TransferId>> keys;
-  std::vector<OrderId> second_uses;
+  boost::unordered_flat_set<TransferId, std::hash<TransferId>> keys;
+  boost::unordered_flat_set<std::string> names;
+  std::vector<OrderId> second_uses;  // of a key or a name, which a round has once
   auto& queue = lanes_[lane];
   while (!queue.empty() && static_cast<int>(taken.size()) < orders_max) {
     const auto id = queue.front();
@@ -118,21 +154,22 @@ std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int ord
     if (!taken.empty() && entry.round_max <= static_cast<int>(taken.size())) break;
     queue.pop_front();
     if (park_if_in_flight(id, entry, round)) continue;
-    if (is_keyed(entry.order) && !keys.try_emplace(transfer_of(entry.order)->id, true).second) {
+    const auto* open = std::get_if<OpenOrder>(&entry.order);
+    const bool is_second =
+        (is_keyed(entry.order) && !keys.insert(transfer_of(entry.order)->id).second) ||
+        (open != nullptr && !names.insert(open->name).second);
+    if (is_second) {
       second_uses.push_back(id);
       continue;
     }
-    for (const auto account : accounts_of(entry.order)) in_flight_.try_emplace(account, InFlight{round, {}});
+    claim(id, entry.order, round);
     entry.round = round;
     entry.stage = Stage::Reserving;
     orders_max = std::min(orders_max, entry.round_max);
     taken.push_back(id);
   }
-  for (const auto id : second_uses) {
-    const auto account = accounts_of(entries_.at(id).order).front();
-    in_flight_.at(account).parked.push_back(id);
-    entries_.at(id).is_parked = true;
-  }
+  // Those of a key are parked by the next round: the accounts are this one's.
+  queue.insert(queue.begin(), second_uses.begin(), second_uses.end());
   return taken;
 }
 
@@ -160,8 +197,10 @@ void OrderBook::release(Sequence round, const std::vector<AccountId>& accounts) 
 }
 
 void OrderBook::finish(OrderId id, Outcome outcome, Effects& out) {
-  const auto erased = entries_.erase(id);
-  INVARIANT(erased == 1);
+  const auto found = entries_.find(id);
+  INVARIANT(found != entries_.end());
+  --lane_sizes_[found->second.lane];
+  entries_.erase(found);
   out.emplace_back(Finish{id, std::move(outcome)});
 }
 
@@ -185,16 +224,23 @@ void OrderBook::set_back(OrderId id, Setback setback, Instant now, Effects& out)
       break;
     case Setback::ShardFault:
     case Setback::DirectoryFault:
-      pause = kFaultPause * (1 << entry.faults);
+      pause = kFaultPause * (1 << std::min(entry.faults, 5));
       ++entry.faults;
       break;
   }
   if (++entry.retries > limits_.retries_max || entry.faults > limits_.faults_max) {
-    finish(id, outcome_of(setback, entry.order), out);
+    finish(id, outcome_of(setback, id, entry), out);
   } else if (pause == Duration{}) {
     lanes_[entry.lane].push_front(id);
   } else {
     delayed_.emplace(now + pause, id);
+  }
+}
+
+void OrderBook::set_lane_back(const LaneId& lane, Setback setback, Instant now, Effects& out) {
+  auto waiting = std::exchange(lanes_[lane], {});
+  for (const auto id : waiting) {
+    if (entries_.contains(id)) set_back(id, setback, now, out);
   }
 }
 
@@ -233,7 +279,7 @@ void OrderBook::reroute(const RoutesRead& read, Instant now, Effects& out) {
         continue;
       }
       send_to(entry.order, account, route->second);
-      entry.lane = lane_of(entry.order);
+      move_to_lane(entry, lane_of(entry.order));
       set_back(id, Setback::Moving, now, out);
     }
   }
@@ -251,22 +297,32 @@ void OrderBook::tick(Instant now, Effects& out) {
     deadlines_.pop();
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.stage == Stage::Decided) continue;
-    finish(id, outcome_at_deadline(found->second), out);
+    const auto lane = found->second.lane;
+    finish(id, outcome_at_deadline(id, found->second), out);
+    drop_answered(lanes_[lane]);
   }
 }
 
-Outcome OrderBook::outcome_at_deadline(const Entry& entry) const {
+// A lane that stands still must not keep the numbers of orders that are gone.
+void OrderBook::drop_answered(std::deque<OrderId>& queue) {
+  while (!queue.empty() && !entries_.contains(queue.front())) queue.pop_front();
+}
+
+Outcome OrderBook::outcome_at_deadline(OrderId id, const Entry& entry) const {
   if (entry.stage == Stage::Sent) return Failed{FailCode::OutcomeUnknown};
-  if (entry.setback) return outcome_of(*entry.setback, entry.order);
+  if (entry.setback) return outcome_of(*entry.setback, id, entry);
+  if (is_key_with_another(id, entry.order)) return KeyInProgress{};
   if (entry.stage == Stage::Reserving) return Failed{FailCode::ShardUnavailable};
   return Failed{entry.is_parked ? FailCode::Contention : FailCode::Overloaded};
 }
 
-Outcome OrderBook::outcome_of(Setback setback, const Order& order) {
+Outcome OrderBook::outcome_of(Setback setback, OrderId id, const Entry& entry) const {
+  if (entry.may_be_done) return Failed{FailCode::OutcomeUnknown};
+  if (is_key_with_another(id, entry.order)) return KeyInProgress{};
   switch (setback) {
     case Setback::BusyInDoubt:
       // The round in doubt may be another attempt with the same key.
-      if (is_keyed(order)) return KeyInProgress{};
+      if (is_keyed(entry.order)) return KeyInProgress{};
       return Failed{FailCode::Contention};
     case Setback::Busy:
     case Setback::Retry:

@@ -56,9 +56,11 @@ class OrderBook {
     int round_max = INT32_MAX;  // smaller after a round with this order was rejected
     std::optional<Setback> setback;
     bool is_parked = false;
+    bool may_be_done = false;  // an earlier round with it was applied; what it brought is not known
   };
 
-  // False: the book is full.
+  // False: the book is full, or the order's lane has its share of it: a lane that stands still must
+  // leave room for the others.
   bool submit(OrderId id, Order order, Instant deadline);
 
   // Up to `orders_max` orders of the lane for `round`, whose accounts become its own.
@@ -69,10 +71,16 @@ class OrderBook {
 
   // The round lets go of accounts: who was parked on them is back in its lane, at its head.
   void release(Sequence round, const std::vector<AccountId>& accounts);
+  // The round is over: its transfers are no longer under way here.
+  void end(Sequence round);
+  // True while a round has the transfer, even if its client was answered already.
+  bool is_under_way(TransferId id) const { return under_way_.contains(id); }
 
   void finish(OrderId id, Outcome outcome, Effects& out);
   // Back to its lane, now or after a pause that grows; finished when its retries are used up.
   void set_back(OrderId id, Setback setback, Instant now, Effects& out);
+  // The same for all that wait in the lane, since it cannot go on.
+  void set_lane_back(const LaneId& lane, Setback setback, Instant now, Effects& out);
   // The order becomes another one (a refusal to be remembered) and waits again.
   void replace(OrderId id, Order order);
   // Waits for its route; comes back with reroute().
@@ -93,8 +101,12 @@ class OrderBook {
   };
   void enqueue(OrderId id, Entry& entry);
   bool park_if_in_flight(OrderId id, Entry& entry, Sequence round);
-  Outcome outcome_at_deadline(const Entry& entry) const;
-  static Outcome outcome_of(Setback setback, const Order& order);
+  void claim(OrderId id, const Order& order, Sequence round);
+  bool is_key_with_another(OrderId id, const Order& order) const;
+  void move_to_lane(Entry& entry, const LaneId& lane);
+  void drop_answered(std::deque<OrderId>& queue);
+  Outcome outcome_at_deadline(OrderId id, const Entry& entry) const;
+  Outcome outcome_of(Setback setback, OrderId id, const Entry& entry) const;
 
   BookLimits limits_;
   std::unordered_map<OrderId, Entry> entries_;
@@ -102,9 +114,19 @@ class OrderBook {
   boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
   std::multimap<Instant, OrderId> delayed_;
   std::multimap<AccountId, OrderId> awaiting_route_;
+  struct UnderWay {
+    OrderId order = 0;
+    Sequence round;
+  };
+  boost::unordered_flat_map<TransferId, UnderWay, std::hash<TransferId>> under_way_;
+  std::unordered_map<Sequence, std::vector<TransferId>> transfers_of_;
+  std::map<LaneId, std::size_t> lane_sizes_;
   using Deadline = std::pair<Instant, OrderId>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
 };
+
+// The transfer that the order is about; null: it is about none.
+const Transfer* transfer_of(const Order& order);
 
 // The accounts, other than @world, that a round holds for the order.
 std::vector<AccountId> accounts_of(const Order& order);

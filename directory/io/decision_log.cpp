@@ -1,6 +1,7 @@
 #include "directory/io/decision_log.hpp"
 
 #include <cstdlib>
+#include <sstream>
 
 #include "platform/pg_array.hpp"
 
@@ -93,6 +94,70 @@ asio::awaitable<Result<std::vector<std::optional<Decision>>>> DecisionLog::peek(
           row[1].as<bool>() ? Decision::Commit : Decision::Abort;
     }
     return decisions;
+  };
+  auto pending = pool_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+namespace {
+constexpr auto kBeat = "select beat($1)";
+constexpr auto kOthers =
+    "select i.id, coalesce(b.count, 0), i.is_closed from incarnations i "
+    "left join beats b on b.incarnation = i.id where i.id <> $1";
+constexpr auto kForgetBehind = "select forget_rounds($1, $2)";
+constexpr auto kClose =
+    "select sequence, array_to_string(participants, ' ') from close_incarnation($1, $2)";
+constexpr auto kForget = "delete from decisions where incarnation = $1 and sequence = any($2)";
+constexpr int kCommitsMax = 256;  // confirmed at a time
+
+std::vector<ShardId> shards_of(const std::string& text) {
+  std::vector<ShardId> shards;
+  std::istringstream numbers(text);
+  for (std::int32_t shard = 0; numbers >> shard;) shards.emplace_back(shard);
+  return shards;
+}
+}  // namespace
+
+asio::awaitable<Result<DecisionLog::Kept>> DecisionLog::keep(Incarnation own, Sequence fence) {
+  auto work = [own, fence](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    Kept kept;
+    kept.is_closed = !session.exec_params(kBeat, own.value())[0][0].as<bool>();
+    for (const auto& row : session.exec_params(kOthers, own.value())) {
+      kept.others.push_back(
+          {Incarnation(row[0].as<std::int64_t>()), row[1].as<std::int64_t>(), row[2].as<bool>()});
+    }
+    try {
+      session.exec_params(kForgetBehind, own.value(), fence.value());
+    } catch (const pqxx::sql_error& error) {
+      // Deciders share the fence's lock; if they left no gap this time, the next beat tries again.
+      if (error.sqlstate() != "55P03") throw;
+    }
+    return kept;
+  };
+  auto pending = pool_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<std::vector<DecisionLog::Commit>>> DecisionLog::close(Incarnation silent) {
+  auto work = [silent](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    std::vector<Commit> commits;
+    for (const auto& row : session.exec_params(kClose, silent.value(), kCommitsMax)) {
+      commits.push_back({Sequence(row[0].as<std::int64_t>()), shards_of(row[1].c_str())});
+    }
+    return commits;
+  };
+  auto pending = pool_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> DecisionLog::forget(Incarnation closed,
+                                                  std::vector<Sequence> rounds) {
+  auto work = [closed, rounds = std::move(rounds)](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    session.exec_params(kForget, closed.value(),
+                        pg_array(rounds, [](Sequence round) { return round.value(); }));
   };
   auto pending = pool_.run(std::move(work));
   co_return co_await std::move(pending);

@@ -44,6 +44,26 @@ class DecisionLog {
   boost::asio::awaitable<Result<std::vector<std::optional<Decision>>>> peek(
       std::vector<RoundId> rounds);
 
+  // ---- keeping and forgetting; see keep_log() and close_incarnation() in sql/directory
+
+  struct Beat {
+    Incarnation incarnation;
+    std::int64_t beats = 0;
+    bool is_closed = false;
+  };
+  struct Kept {
+    bool is_closed = false;    // this incarnation, by another coordinator
+    std::vector<Beat> others;  // all other incarnations that are not forgotten
+  };
+  boost::asio::awaitable<Result<Kept>> keep(Incarnation own, Sequence fence);
+  struct Commit {
+    Sequence sequence;
+    std::vector<ShardId> participants;
+  };
+  // The oldest commits of the incarnation, a bounded number of them; empty: it is forgotten.
+  boost::asio::awaitable<Result<std::vector<Commit>>> close(Incarnation silent);
+  boost::asio::awaitable<Result<void>> forget(Incarnation closed, std::vector<Sequence> rounds);
+
  private:
   platform::PgPool& pool_;
 };

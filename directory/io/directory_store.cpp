@@ -94,14 +94,14 @@ constexpr auto kRoutesByName =
 }  // namespace
 
 asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::routes_by_name(
-    std::vector<std::string> names) {
+    std::vector<std::string> names, Instant deadline) {
   auto work = [names = std::move(names)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     const auto array =
         pg_array(names, [](const std::string& name) -> std::string_view { return name; });
     return routes_of(session.exec_params(kRoutesByName, array));
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -112,13 +112,13 @@ constexpr auto kRoutesByAccount =
 }  // namespace
 
 asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::routes_by_account(
-    std::vector<AccountId> accounts) {
+    std::vector<AccountId> accounts, Instant deadline) {
   auto work = [accounts = std::move(accounts)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     const auto array = pg_array(accounts, [](AccountId account) { return account.value(); });
     return routes_of(session.exec_params(kRoutesByAccount, array));
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -128,12 +128,13 @@ constexpr auto kUsersAfter =
 }  // namespace
 
 asio::awaitable<Result<std::vector<NamedRoute>>> DirectoryStore::users_after(AccountId after,
-                                                                             int limit) {
+                                                                             int limit,
+                                                                             Instant deadline) {
   auto work = [after, limit](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     return routes_of(session.exec_params(kUsersAfter, after.value(), limit));
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -142,7 +143,8 @@ constexpr auto kTakeUserIds = "update cluster set last_user = last_user + $1 ret
 constexpr int kIdBlock = 1024;  // a block is one commit; what is left of it waits for the next call
 }  // namespace
 
-asio::awaitable<Result<std::vector<AccountId>>> DirectoryStore::new_user_ids(int count) {
+asio::awaitable<Result<std::vector<AccountId>>> DirectoryStore::new_user_ids(int count,
+                                                                             Instant deadline) {
   const auto wanted = static_cast<std::size_t>(count);
   if (fresh_ids_.size() < wanted) {
     const int block = std::max(count, kIdBlock);
@@ -150,7 +152,7 @@ asio::awaitable<Result<std::vector<AccountId>>> DirectoryStore::new_user_ids(int
       pqxx::nontransaction session(connection);
       return session.exec_params(kTakeUserIds, block)[0][0].as<std::int64_t>();
     };
-    auto pending = pool_.run(std::move(work));
+    auto pending = pool_.run(std::move(work), deadline);
     const auto last = co_await std::move(pending);
     if (!last) co_return last.error();
     for (auto id = last.value(); id > last.value() - block; --id) fresh_ids_.emplace_back(id);
@@ -166,7 +168,7 @@ constexpr auto kShards =
     "select id, name, agent, weight, state from shards where state <> 'known' order by id";
 }  // namespace
 
-asio::awaitable<Result<std::vector<Shard>>> DirectoryStore::shards() {
+asio::awaitable<Result<std::vector<Shard>>> DirectoryStore::shards(Instant deadline) {
   auto work = [](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     std::vector<Shard> shards;
@@ -177,11 +179,11 @@ asio::awaitable<Result<std::vector<Shard>>> DirectoryStore::shards() {
     }
     return shards;
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<std::vector<ShardUsers>>> DirectoryStore::users_per_shard() {
+asio::awaitable<Result<std::vector<ShardUsers>>> DirectoryStore::users_per_shard(Instant deadline) {
   auto work = [](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     std::vector<ShardUsers> counts;
@@ -190,7 +192,7 @@ asio::awaitable<Result<std::vector<ShardUsers>>> DirectoryStore::users_per_shard
     }
     return counts;
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 

@@ -51,19 +51,23 @@ class DirectoryStore {
   boost::asio::awaitable<Result<void>> check(std::string cluster);
   boost::asio::awaitable<Result<Incarnation>> next_incarnation();
 
+  // Below, what has a deadline is Unavailable when it passes.
+
   // Those that exist, in no particular order.
   boost::asio::awaitable<Result<std::vector<NamedRoute>>> routes_by_name(
-      std::vector<std::string> names);
+      std::vector<std::string> names, Instant deadline);
   boost::asio::awaitable<Result<std::vector<NamedRoute>>> routes_by_account(
-      std::vector<AccountId> accounts);
+      std::vector<AccountId> accounts, Instant deadline);
   // A page of users in the order of their ids, those above `after`.
-  boost::asio::awaitable<Result<std::vector<NamedRoute>>> users_after(AccountId after, int limit);
+  boost::asio::awaitable<Result<std::vector<NamedRoute>>> users_after(AccountId after, int limit,
+                                                                      Instant deadline);
 
   // `count` ids nobody had before or will have again.
-  boost::asio::awaitable<Result<std::vector<AccountId>>> new_user_ids(int count);
+  boost::asio::awaitable<Result<std::vector<AccountId>>> new_user_ids(int count, Instant deadline);
 
-  boost::asio::awaitable<Result<std::vector<Shard>>> shards();  // those in service, by id
-  boost::asio::awaitable<Result<std::vector<ShardUsers>>> users_per_shard();
+  boost::asio::awaitable<Result<std::vector<Shard>>> shards(
+      Instant deadline);  // those in service, by id
+  boost::asio::awaitable<Result<std::vector<ShardUsers>>> users_per_shard(Instant deadline);
   boost::asio::awaitable<Result<AddShardOutcome>> add_shard(Shard shard);  // by name; id is ignored
 
  private:

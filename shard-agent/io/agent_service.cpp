@@ -2,12 +2,12 @@
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "platform/log.hpp"
+#include "platform/spawn.hpp"
 
 namespace koshel::agent {
 
@@ -32,7 +32,9 @@ DbOutcome outcome_of(const Error& error) {
     case Fault::InDoubt:
       return DbOutcome::Lost;
     case Fault::Unavailable:
-      return error.sqlstate.empty() ? DbOutcome::Disconnected : DbOutcome::Unavailable;
+      // 25006: the server has become a standby; the primary is somewhere else.
+      return error.sqlstate.empty() || error.sqlstate == "25006" ? DbOutcome::Disconnected
+                                                                 : DbOutcome::Unavailable;
     case Fault::Retryable:
     case Fault::Overloaded:
       return DbOutcome::Unavailable;
@@ -196,7 +198,7 @@ void AgentService::execute(AskLocal&& effect) {
 }
 
 void AgentService::execute(AskDecision&& effect) {
-  asio::co_spawn(loop_, read_decision(effect.round), asio::detached);
+  asio::co_spawn(loop_, read_decision(effect.round), platform::end_on_failure);
 }
 
 asio::awaitable<void> AgentService::read_decision(RoundId round) {
@@ -243,21 +245,23 @@ void AgentService::execute(ForgetHolds&& effect) {
               });
 }
 
-void AgentService::execute(TakeOver&&) {
-  control_.post([identity = setup_.identity](
-                    pqxx::connection& connection) { return take_over(connection, identity); },
-                [this](Result<TakeOverDone> done) {
-                  if (!done) {
-                    spdlog::warn("cannot take over the shard yet: {}", done.error().context);
-                    step(TakenOver{std::nullopt, {}});
-                    return;
-                  }
-                  auto& [epoch, in_doubt] = done.value();
-                  spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
-                               setup_.identity.shard_name, epoch.value(), in_doubt.size());
-                  shard_.reconnect_as(session_name(epoch));
-                  step(TakenOver{epoch, std::move(in_doubt)});
-                });
+void AgentService::execute(TakeOver&& effect) {
+  control_.post(
+      [identity = setup_.identity, known = effect.known](pqxx::connection& connection) {
+        return take_over(connection, identity, known);
+      },
+      [this](Result<TakeOverDone> done) {
+        if (!done) {
+          spdlog::warn("cannot take over the shard yet: {}", done.error().context);
+          step(TakenOver{std::nullopt, {}});
+          return;
+        }
+        auto& [epoch, in_doubt] = done.value();
+        spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
+                     setup_.identity.shard_name, epoch.value(), in_doubt.size());
+        shard_.reconnect_as(session_name(epoch));
+        step(TakenOver{epoch, std::move(in_doubt)});
+      });
 }
 
 void AgentService::execute(Answer&& effect) {

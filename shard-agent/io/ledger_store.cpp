@@ -84,16 +84,35 @@ std::string session_name(Epoch epoch) {
 
 namespace {
 
-constexpr auto kTakeEpoch = "update identity set epoch = epoch + 1 returning epoch";
+constexpr auto kTakeEpoch =
+    "update identity set epoch = epoch + 1 where epoch >= $1 returning epoch";
+// By name: whoever is not ours is left alone, and a name of another form is never read as a number.
 constexpr auto kTerminateOlder = R"(
   select count(pg_terminate_backend(pid)) from pg_stat_activity
    where datname = current_database() and pid <> pg_backend_pid()
-     and application_name ~ '^koshel-agent/[0-9]+$'
-     and split_part(application_name, '/', 2)::bigint < $1)";
+     and case when application_name ~ '^koshel-agent/[0-9]{1,18}$'
+              then split_part(application_name, '/', 2)::bigint < $1 else false end)";
 // Once more a commit: with synchronous replication it returns only when what was seen is durable.
+// No row: a newer agent has taken over meanwhile.
 constexpr auto kBarrier = "update identity set epoch = epoch where epoch = $1";
 constexpr auto kHeldAccounts = "select unnest(accounts) from holds where gid = $1";
-constexpr auto kForgetOthers = "delete from holds where gid <> all($1)";
+constexpr auto kForgetOthers =
+    "delete from holds where gid <> all($1) and exists (select from identity where epoch = $2)";
+
+// The session's name says its epoch from the moment that the epoch is there.
+Epoch take_epoch(pqxx::connection& connection, Epoch known) {
+  pqxx::work transaction(connection);
+  const auto rows = transaction.exec_params(kTakeEpoch, known.value());
+  if (rows.empty()) {
+    throw std::runtime_error(
+        "this database is behind epoch " + std::to_string(known.value()) +
+        ", which its shard has reached: it is an old primary or an old copy and is not served");
+  }
+  const Epoch epoch(rows[0][0].as<std::int64_t>());
+  transaction.exec("set application_name = " + transaction.quote(session_name(epoch)));
+  transaction.commit();
+  return epoch;
+}
 
 void end_older_sessions(pqxx::nontransaction& session, Epoch epoch) {
   constexpr int kTries = 500;
@@ -106,14 +125,15 @@ void end_older_sessions(pqxx::nontransaction& session, Epoch epoch) {
 
 }  // namespace
 
-TakeOverDone take_over(pqxx::connection& connection, const Identity& identity) {
+TakeOverDone take_over(pqxx::connection& connection, const Identity& identity, Epoch known) {
   TakeOverDone done;
+  done.epoch = take_epoch(connection, known);
   {
     pqxx::nontransaction session(connection);
-    done.epoch = Epoch(session.exec(kTakeEpoch)[0][0].as<std::int64_t>());
-    session.exec("set application_name = " + session.quote(session_name(done.epoch)));
     end_older_sessions(session, done.epoch);
-    session.exec_params(kBarrier, done.epoch.value());
+    if (session.exec_params(kBarrier, done.epoch.value()).affected_rows() != 1) {
+      throw std::runtime_error("a newer agent has taken over at the same time");
+    }
   }
   std::vector<std::string> gids;
   for (const auto& prepared : prepared_rounds(connection, identity)) gids.push_back(prepared.gid);
@@ -125,7 +145,7 @@ TakeOverDone take_over(pqxx::connection& connection, const Identity& identity) {
     }
     done.in_doubt.push_back(std::move(round));
   }
-  session.exec_params(kForgetOthers, array_of(gids));
+  session.exec_params(kForgetOthers, array_of(gids), done.epoch.value());
   return done;
 }
 
@@ -178,6 +198,13 @@ void prepare(pqxx::connection& connection, const Identity& identity, const Prepa
   }
 }
 
+namespace {
+// Written, not only read: a row may be visible and yet be undone by a failover.
+constexpr auto kProve =
+    "update applied_rounds set is_void = false "
+    "where incarnation = $1 and sequence = $2 and not is_void";
+}  // namespace
+
 messages::SettleOutcome settle(pqxx::connection& connection, const Identity& identity,
                                const SettlePrepared& settle) {
   const auto gid = gid_of(identity, settle.round);
@@ -192,10 +219,10 @@ messages::SettleOutcome settle(pqxx::connection& connection, const Identity& ide
   }
   // Not prepared. For a commit that is success only if the branch's own row proves it.
   if (!settle.is_commit) return messages::SettleOutcome::Settled;
-  const auto rows = session.exec_params(
-      "select from applied_rounds where incarnation = $1 and sequence = $2 and not is_void",
-      settle.round.incarnation.value(), settle.round.sequence.value());
-  return rows.empty() ? messages::SettleOutcome::Lost : messages::SettleOutcome::Settled;
+  const auto proof =
+      session.exec_params(kProve, settle.round.incarnation.value(), settle.round.sequence.value());
+  return proof.affected_rows() == 0 ? messages::SettleOutcome::Lost
+                                    : messages::SettleOutcome::Settled;
 }
 
 bool ask_round(pqxx::connection& connection, RoundId round) {

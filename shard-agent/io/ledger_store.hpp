@@ -40,8 +40,8 @@ std::string session_name(Epoch epoch);
 
 // Takes the next epoch, ends every session of older ones and waits until they are gone, then tells
 // what is prepared. Until it returns, appends of an old agent may still be running; after it, none
-// is.
-TakeOverDone take_over(pqxx::connection& connection, const Identity& identity);
+// is. Throws, and has done no harm, if the database is behind the epoch that is known already.
+TakeOverDone take_over(pqxx::connection& connection, const Identity& identity, Epoch known);
 
 struct ShardState {
   std::vector<AccountHead> heads;

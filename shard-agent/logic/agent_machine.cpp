@@ -1,5 +1,7 @@
 #include "shard-agent/logic/agent_machine.hpp"
 
+#include "shard-agent/logic/soundness.hpp"
+
 namespace koshel::agent {
 
 using messages::RoundFailed;
@@ -15,13 +17,15 @@ Effects AgentMachine::step(Event event, const Now& now) {
 }
 
 bool AgentMachine::may_bring(TransferId id, AccountId account) const {
+  if (state_ != State::Serving) return true;  // what is prepared is not known yet
   const auto* hold = memory_.holds.find(account);
   if (hold == nullptr) return false;
   return hold->reason == HoldReason::InDoubt || local_.contains(hold->round, id) ||
          cross_.contains(hold->round, id);
 }
 
-std::optional<RoundFailed> AgentMachine::find_objection() const {
+std::optional<RoundFailed> AgentMachine::find_objection(std::optional<std::string> fault) const {
+  if (fault) return RoundFailed{RoundFault::Rejected, std::move(*fault)};
   if (state_ != State::Serving) {
     return RoundFailed{RoundFault::Starting, "the agent takes over its shard"};
   }
@@ -32,13 +36,12 @@ std::optional<RoundFailed> AgentMachine::find_objection() const {
 }
 
 void AgentMachine::handle(Asked<messages::LocalRound>&& asked, const Now& now, Effects& out) {
-  auto objection = find_objection();
-  if (!objection && (local_.has(asked.message.round) || cross_.has(asked.message.round))) {
+  if (local_.has(asked.message.round) || cross_.has(asked.message.round)) {
     // Delivered twice: the first delivery has the answer, this one knows nothing.
     out.emplace_back(Answer{asked.request, messages::LocalReply(messages::RoundUnknown{})});
     return;
   }
-  if (objection) {
+  if (auto objection = find_objection(find_fault(asked.message))) {
     out.emplace_back(Answer{asked.request, messages::LocalReply(std::move(*objection))});
     return;
   }
@@ -46,7 +49,7 @@ void AgentMachine::handle(Asked<messages::LocalRound>&& asked, const Now& now, E
 }
 
 void AgentMachine::handle(Asked<messages::Reserve>&& asked, const Now& now, Effects& out) {
-  auto objection = find_objection();
+  auto objection = find_objection(find_fault(asked.message));
   if (!objection && (local_.has(asked.message.round) || cross_.has(asked.message.round))) {
     objection = RoundFailed{RoundFault::Voided, "the round is here already"};
   }
@@ -80,28 +83,24 @@ void AgentMachine::handle(Asked<messages::Release>&& asked, const Now&, Effects&
 }
 
 void AgentMachine::handle(StateRead&& event, const Now& now, Effects& out) {
-  stop_if_outrun(event.outcome, out);
-  const bool is_local_lost = local_.on(event, now, out);
-  const bool is_cross_lost = cross_.on(event, now, out);
-  take_over_if(is_local_lost || is_cross_lost, out);
+  conclude(local_.on(event, now, out), out);
+  conclude(cross_.on(event, now, out), out);
 }
 
 void AgentMachine::handle(AppendDone&& event, const Now& now, Effects& out) {
-  stop_if_outrun(event.outcome, out);
-  take_over_if(local_.on(event, now, out), out);
+  conclude(local_.on(event, now, out), out);
 }
 
 void AgentMachine::handle(PrepareDone&& event, const Now&, Effects& out) {
-  stop_if_outrun(event.outcome, out);
-  take_over_if(cross_.on(event, out), out);
+  conclude(cross_.on(event, out), out);
 }
 
 void AgentMachine::handle(SettlePreparedDone&& event, const Now&, Effects& out) {
-  take_over_if(cross_.on(event, out), out);
+  conclude(cross_.on(event, out), out);
 }
 
 void AgentMachine::handle(LocalAsked&& event, const Now&, Effects& out) {
-  take_over_if(local_.on(event, out), out);
+  conclude(local_.on(event, out), out);
 }
 
 void AgentMachine::handle(DecisionRead&& event, const Now&, Effects& out) {
@@ -133,7 +132,7 @@ void AgentMachine::handle(Tick&&, const Now& now, Effects& out) {
   if (state_ == State::New) state_ = State::TakingOver;
   if (state_ == State::TakingOver && !is_taking_over_ && now.steady >= next_take_over_) {
     is_taking_over_ = true;
-    out.emplace_back(TakeOver{});
+    out.emplace_back(TakeOver{memory_.epoch});
   }
   if (state_ != State::Serving) return;
   cross_.expire_reservations(now.steady);
@@ -148,21 +147,25 @@ void AgentMachine::handle(Tick&&, const Now& now, Effects& out) {
 
 // Nothing remembered survives a lost connection: the server may have failed over to a past without
 // the last appends, or a new agent may have begun.
-void AgentMachine::take_over_if(bool is_connection_lost, Effects& out) {
-  if (!is_connection_lost || state_ != State::Serving) return;
-  state_ = State::TakingOver;
-  next_take_over_ = Instant{};
-  local_.interrupt(out);
-  cross_.interrupt(out);
-  memory_.heads.clear();
-  memory_.holds.clear();
-  memory_.keys_in_flight.clear();
-}
-
-void AgentMachine::stop_if_outrun(DbOutcome outcome, Effects& out) {
-  if (outcome != DbOutcome::OldEpoch || state_ != State::Serving) return;
-  state_ = State::Stopped;
-  out.emplace_back(Stop{"a newer agent has taken over this shard"});
+void AgentMachine::conclude(Aftermath aftermath, Effects& out) {
+  if (state_ != State::Serving) return;
+  switch (aftermath) {
+    case Aftermath::None:
+      return;
+    case Aftermath::ConnectionLost:
+      state_ = State::TakingOver;
+      next_take_over_ = Instant{};
+      local_.interrupt(out);
+      cross_.interrupt(out);
+      memory_.heads.clear();
+      memory_.holds.clear();
+      memory_.keys_in_flight.clear();
+      return;
+    case Aftermath::Outrun:
+      state_ = State::Stopped;
+      out.emplace_back(Stop{"a newer agent has taken over this shard"});
+      return;
+  }
 }
 
 }  // namespace koshel::agent

@@ -51,9 +51,9 @@ class AgentMachine {
   void handle(TakenOver&& event, const Now& now, Effects& out);
   void handle(Tick&& event, const Now& now, Effects& out);
 
-  std::optional<messages::RoundFailed> find_objection() const;
-  void take_over_if(bool is_connection_lost, Effects& out);
-  void stop_if_outrun(DbOutcome outcome, Effects& out);
+  // `fault`: what is unsound in the round itself.
+  std::optional<messages::RoundFailed> find_objection(std::optional<std::string> fault) const;
+  void conclude(Aftermath aftermath, Effects& out);
 
   State state_ = State::New;
   ShardMemory memory_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/invariant.hpp"
-#include "shard-agent/logic/vote_evaluation.hpp"
 
 namespace koshel::agent {
 
@@ -20,6 +19,10 @@ TransferId claim_of(const messages::ReserveOrder& order) {
 // What an account that is opened is paid in, as a transfer from this shard's own @world.
 Transfer opening_of(const messages::OpenAccount& open, AccountId world) {
   return {open.opening, false, world, open.account, open.balance, ""};
+}
+
+bool is_ascending(const std::vector<std::int32_t>& places) {
+  return std::ranges::adjacent_find(places, std::greater_equal<>()) == places.end();
 }
 
 bool is_yes(const std::optional<messages::Vote>& vote) {
@@ -40,13 +43,17 @@ void CrossRounds::reserve(Asked<messages::Reserve> asked, const Now& now, Effect
   round.request = asked.request;
   round.expires = now.steady + memory_.limits.reservation;
   round.slots.reserve(asked.message.orders.size());
+  ReadState missing{id, 0, memory_.epoch, {}, {}};
   for (auto& order : asked.message.orders) {
-    admit(id, round, round.slots.emplace_back(Slot{std::move(order), std::nullopt, {}}),
-          now.steady);
+    auto& slot = round.slots.emplace_back(Slot{std::move(order), {}, {}, {}});
+    admit(id, round, slot, now.steady);
+    if (slot.key) missing.keys.push_back(*slot.key);
   }
-  ReadState missing{id, 0, memory_.epoch, {}, round.keys};
   for (const auto account : round.held) {
-    if (!round.opened.contains(account) && !memory_.heads.find(account)) {
+    if (round.opened.contains(account)) continue;
+    if (const auto head = memory_.heads.find(account)) {
+      round.draft.know(account, *head);
+    } else {
       missing.accounts.push_back(account);
     }
   }
@@ -97,49 +104,75 @@ void CrossRounds::admit(RoundId id, Round& round, Slot& slot, Instant now) {
   }
   take(account);
   if (needs_key && memory_.keys_in_flight.try_emplace(transfer.id, id).second) {
-    round.keys.push_back(transfer.id);
+    slot.key = transfer.id;
   }
 }
 
-bool CrossRounds::on(const StateRead& event, const Now& now, Effects& out) {
+Aftermath CrossRounds::on(const StateRead& event, const Now& now, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Reading) return false;
+  if (found == rounds_.end() || found->second.state != State::Reading) return Aftermath::None;
   if (event.outcome == DbOutcome::Done) {
     vote(event.round, found->second, event, now, out);
-    return false;
+    return Aftermath::None;
   }
-  if (event.outcome == DbOutcome::Disconnected || event.outcome == DbOutcome::Lost) return true;
+  if (event.outcome == DbOutcome::Disconnected || event.outcome == DbOutcome::Lost) {
+    return Aftermath::ConnectionLost;
+  }
   fail(event.round, RoundFault::Unavailable, "the heads could not be read", out);
-  return false;
+  return event.outcome == DbOutcome::OldEpoch ? Aftermath::Outrun : Aftermath::None;
 }
 
 void CrossRounds::vote(RoundId id, Round& round, const StateRead& reading, const Now& now,
                        Effects& out) {
-  for (const auto& [account, head] : reading.heads) memory_.heads.put(account, head);
-  Draft heads;
-  for (const auto account : round.held) {
-    if (const auto head = memory_.heads.find(account)) heads.know(account, *head);
+  for (const auto& [account, head] : reading.heads) {
+    memory_.heads.put(account, head);
+    round.draft.know(account, head);
   }
+  round.stored.insert(round.stored.end(), reading.stored.begin(), reading.stored.end());
   StoredByKey stored;
-  for (const auto& transfer : reading.stored) stored.emplace(transfer.transfer.id, &transfer);
+  for (const auto& transfer : round.stored) stored.emplace(transfer.transfer.id, &transfer);
 
-  VoteEvaluation evaluation(heads, stored);
+  VoteEvaluation evaluation(round.draft, stored);
   messages::Reserved reserved{memory_.epoch, {}};
   reserved.votes.reserve(round.slots.size());
-  bool has_survivor = false;
   for (auto& slot : round.slots) {
-    if (!slot.vote) {
-      slot.vote =
-          std::visit([&](const auto& what) { return evaluation.vote(what); }, slot.order.what);
-    }
-    has_survivor = has_survivor || is_yes(slot.vote);
-    reserved.votes.push_back(*slot.vote);
+    reserved.votes.push_back(slot.vote ? *slot.vote : evaluate(slot, evaluation));
+  }
+  if (!confirm_refusals(id, round, reserved.votes, out)) return;
+  bool has_survivor = false;
+  for (std::size_t i = 0; i < round.slots.size(); ++i) {
+    round.slots[i].vote = reserved.votes[i];
+    has_survivor = has_survivor || is_yes(round.slots[i].vote);
   }
   round.state = State::Reserved;
   round.expires = now.steady + memory_.limits.reservation;
   out.emplace_back(Answer{*round.request, messages::ReserveReply(std::move(reserved))});
   round.request.reset();
-  if (!has_survivor) drop(id);  // nothing here can be prepared
+  if (!has_survivor || round.is_released) drop(id);  // nothing here will be prepared
+}
+
+messages::Vote CrossRounds::evaluate(const Slot& slot, VoteEvaluation& evaluation) {
+  if (const auto* leg = std::get_if<messages::Leg>(&slot.order.what)) return evaluation.vote(*leg);
+  return evaluation.vote(std::get<messages::OpenAccount>(slot.order.what), slot.accounts.back());
+}
+
+// A vote of yes is checked by the prepare, a refusal by nothing: it must not come from the memory
+// of an agent whose time is over. False: what the refusals rely on is being read.
+bool CrossRounds::confirm_refusals(RoundId id, Round& round,
+                                   const std::vector<messages::Vote>& votes, Effects& out) {
+  if (round.has_confirmed) return true;
+  round.has_confirmed = true;
+  ReadState doubtful{id, 1, memory_.epoch, {}, {}};
+  for (std::size_t i = 0; i < votes.size(); ++i) {
+    const auto& slot = round.slots[i];
+    const bool is_leg = std::holds_alternative<messages::Leg>(slot.order.what);
+    if (is_leg && !slot.vote && std::holds_alternative<messages::Refused>(votes[i])) {
+      doubtful.accounts.push_back(slot.accounts.front());
+    }
+  }
+  if (doubtful.accounts.empty()) return true;
+  out.emplace_back(std::move(doubtful));
+  return false;
 }
 
 void CrossRounds::prepare(const Asked<messages::Prepare>& asked, const Now& now, Effects& out) {
@@ -159,33 +192,36 @@ void CrossRounds::prepare(const Asked<messages::Prepare>& asked, const Now& now,
     out.emplace_back(Answer{asked.request, messages::PrepareReply(messages::RoundUnknown{})});
     return;  // delivered twice, or long after
   }
-  if (message.epoch != memory_.epoch)
+  if (round.expires <= now.steady) {
+    drop(message.round);
+    return refuse(RoundFault::Expired, "the reservation's time is over");
+  }
+  if (message.epoch != memory_.epoch) {
     return refuse(RoundFault::OldEpoch, "voted by an older agent");
+  }
   const bool is_sound = std::ranges::all_of(message.survivors, [&](std::int32_t place) {
     return place >= 0 && static_cast<std::size_t>(place) < round.slots.size() &&
            is_yes(round.slots[static_cast<std::size_t>(place)].vote);
   });
-  if (!is_sound || message.survivors.empty() || !std::ranges::is_sorted(message.survivors)) {
+  if (!is_sound || message.survivors.empty() || !is_ascending(message.survivors)) {
     return refuse(RoundFault::Rejected, "the survivors are not those that were voted yes");
   }
   release_losers(message.round, round, message.survivors);
-  Draft draft;
-  build(round, message.survivors, draft);
+  build(round, message.survivors);
   round.request = asked.request;
   round.state = State::Preparing;
-  round.heads_after = draft.heads_after();
+  round.heads_after = round.draft.heads_after();
   round.prepared.at = now.calendar;
-  out.emplace_back(PrepareRound{draft.take_batch(message.round, memory_.epoch, now.calendar),
-                                round.held, take_settled()});
+  round.forgotten = take_settled();
+  out.emplace_back(PrepareRound{round.draft.take_batch(message.round, memory_.epoch, now.calendar),
+                                round.held, round.forgotten});
 }
 
 // Appends the survivors' entries in the order of the round.
-void CrossRounds::build(Round& round, const std::vector<std::int32_t>& survivors, Draft& draft) {
+void CrossRounds::build(Round& round, const std::vector<std::int32_t>& survivors) {
+  auto& draft = round.draft;
   for (const auto account : round.held) {
-    if (round.opened.contains(account)) continue;
-    if (const auto head = memory_.heads.find(account)) {
-      draft.know(account, *head);
-    } else if (account.is_world()) {
+    if (account.is_world() && draft.head(account) == nullptr) {
       draft.open(account, unopened_world(account.world_currency()), Transfer{});
     }
   }
@@ -208,7 +244,7 @@ void CrossRounds::build(Round& round, const std::vector<std::int32_t>& survivors
   }
 }
 
-// Frees the accounts that no survivor needs.
+// Frees the accounts that no survivor needs, and the keys of who does not survive.
 void CrossRounds::release_losers(RoundId id, Round& round,
                                  const std::vector<std::int32_t>& survivors) {
   boost::unordered_flat_map<AccountId, bool, std::hash<AccountId>> needed;
@@ -222,11 +258,20 @@ void CrossRounds::release_losers(RoundId id, Round& round,
     memory_.holds.release(account, id);
     return true;
   });
+  auto next = survivors.begin();
+  for (std::size_t place = 0; place < round.slots.size(); ++place) {
+    const bool survives = next != survivors.end() && static_cast<std::size_t>(*next) == place;
+    if (survives) {
+      ++next;
+    } else {
+      release_key(id, round.slots[place]);
+    }
+  }
 }
 
-bool CrossRounds::on(const PrepareDone& event, Effects& out) {
+Aftermath CrossRounds::on(const PrepareDone& event, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Preparing) return false;
+  if (found == rounds_.end() || found->second.state != State::Preparing) return Aftermath::None;
   auto& round = found->second;
   switch (event.outcome) {
     case DbOutcome::Done:
@@ -236,25 +281,25 @@ bool CrossRounds::on(const PrepareDone& event, Effects& out) {
       out.emplace_back(Answer{*round.request, messages::PrepareReply(round.prepared)});
       round.request.reset();
       if (round.settle_wish) start_settling(event.round, round, *round.settle_wish, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Stale:
       ++memory_.counters.stale_heads;
       for (const auto account : round.held) memory_.heads.forget(account);
       fail(event.round, RoundFault::Stale, event.detail, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::WasHere:
       fail(event.round, RoundFault::Voided, event.detail, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Rejected:
       fail(event.round, RoundFault::Rejected, event.detail, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Unavailable:
     case DbOutcome::OldEpoch:
       fail(event.round, RoundFault::Unavailable, event.detail, out);
-      return false;
+      return event.outcome == DbOutcome::OldEpoch ? Aftermath::Outrun : Aftermath::None;
     case DbOutcome::Disconnected:
     case DbOutcome::Lost:
-      return true;  // interrupt() answers; the take-over finds out
+      return Aftermath::ConnectionLost;  // interrupt() answers; the take-over finds out
   }
   std::abort();
 }
@@ -274,12 +319,19 @@ void CrossRounds::settle(const Asked<messages::Settle>& asked, Effects& out) {
   switch (round.state) {
     case State::Reading:
     case State::Reserved:
-      // Nothing was prepared here: an abort is done, a commit cannot be.
-      answer(message.is_commit ? SettleOutcome::Lost : SettleOutcome::Settled);
-      if (!message.is_commit) release(message.round);
+      if (message.is_commit && round.state == State::Reserved) {
+        // Settled before and reserved once more, or lost: the database knows.
+        round.settle_request = asked.request;
+        start_settling(message.round, round, true, out);
+        return;
+      }
+      answer(message.is_commit ? SettleOutcome::Later : SettleOutcome::Settled);
+      if (!message.is_commit) release(message.round);  // nothing was prepared here
       return;
     case State::Preparing:
-      if (round.settle_request) answer(SettleOutcome::Later);
+      if (round.settle_request) {  // delivered twice: the later one waits
+        out.emplace_back(Answer{*round.settle_request, messages::SettleDone{SettleOutcome::Later}});
+      }
       round.settle_request = asked.request;
       round.settle_wish = message.is_commit;
       return;
@@ -303,10 +355,10 @@ void CrossRounds::start_settling(RoundId id, Round& round, bool is_commit, Effec
   out.emplace_back(SettlePrepared{id, is_commit});
 }
 
-bool CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
+Aftermath CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::Settling)
-    return event.is_disconnected;
+    return event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None;
   auto& round = found->second;
   if (round.settle_request) {
     out.emplace_back(Answer{*round.settle_request, messages::SettleDone{event.outcome}});
@@ -339,14 +391,14 @@ bool CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
       round.prepared_at_scan = scans_;
       break;
   }
-  return event.is_disconnected;
+  return event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None;
 }
 
 void CrossRounds::release(RoundId id) {
   const auto found = rounds_.find(id);
   if (found == rounds_.end()) return;
+  found->second.is_released = true;  // its heads may just be read
   if (found->second.state == State::Reserved) drop(id);
-  // While its heads are read the round stays: it expires like any other.
 }
 
 bool CrossRounds::contains(RoundId id, TransferId transfer) const {
@@ -363,20 +415,27 @@ void CrossRounds::fail(RoundId id, RoundFault fault, std::string detail, Effects
     out.emplace_back(Answer{*round.request, messages::ReserveReply(failed)});
   } else {
     out.emplace_back(Answer{*round.request, messages::PrepareReply(failed)});
-    settled_.push_back(id);  // its holds row stands, though nothing was prepared
+    // Its holds row stands, though nothing was prepared; those it was to delete may stand too.
+    settled_.push_back(id);
+    settled_.insert(settled_.end(), round.forgotten.begin(), round.forgotten.end());
   }
   if (round.settle_request) {  // nothing is prepared: an abort has nothing left to do
-    const auto outcome = *round.settle_wish ? SettleOutcome::Lost : SettleOutcome::Settled;
+    const auto outcome = *round.settle_wish ? SettleOutcome::Later : SettleOutcome::Settled;
     out.emplace_back(Answer{*round.settle_request, messages::SettleDone{outcome}});
   }
   drop(id);
+}
+
+void CrossRounds::release_key(RoundId id, Slot& slot) {
+  if (slot.key) memory_.release_key(*slot.key, id);
+  slot.key.reset();
 }
 
 void CrossRounds::drop(RoundId id) {
   const auto found = rounds_.find(id);
   INVARIANT(found != rounds_.end());
   for (const auto account : found->second.held) memory_.holds.release(account, id);
-  for (const auto& key : found->second.keys) memory_.keys_in_flight.erase(key);
+  for (auto& slot : found->second.slots) release_key(id, slot);
   rounds_.erase(found);
 }
 

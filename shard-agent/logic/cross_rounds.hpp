@@ -2,17 +2,17 @@
 // This shard's part in rounds of several parts, and the recovery of those whose coordinator is
 // silent.
 //
-//   state      event                          next
-//   Reading    StateRead Done                 Reserved, votes answered
-//   Reserved   Prepare of this epoch          Preparing; who did not survive is released
-//   Reserved   Release, Settle, its time      gone
-//   Preparing  PrepareDone Done               Prepared (or Settling, if Settle came meanwhile)
-//   Preparing  PrepareDone Lost               the agent takes over anew and finds what is prepared
-//   Preparing  PrepareDone otherwise          gone: RoundFailed
-//   Prepared   Settle, DecisionRead           Settling
-//   Prepared   a later scan without its gid   gone: somebody else settled it; its heads are
-//   forgotten Settling   SettlePreparedDone Settled     gone: heads move Settling
-//   SettlePreparedDone Later       Prepared: the next scan asks the log
+//   state      event                      next
+//   Reading    StateRead Done             Reserved, votes answered; a refusal that only memory
+//                                         speaks for is read first, for nothing later checks it
+//   Reserved   Prepare of this epoch      Preparing; who did not survive is released
+//   Reserved   Release, abort, its time   gone
+//   Preparing  PrepareDone Done           Prepared (or Settling, if Settle came meanwhile)
+//   Preparing  PrepareDone Lost           the agent takes over anew and finds what is prepared
+//   Preparing  PrepareDone otherwise      gone: RoundFailed
+//   Prepared   Settle, DecisionRead       Settling
+//   Prepared   a later scan without it    gone: somebody else settled it; its heads are forgotten
+//   Settling   SettlePreparedDone         gone: heads move; or, if Later, Prepared again
 //
 // A round that a take-over found in doubt starts as Prepared, known by its accounts only. Nothing
 // is rolled back here before the decision log, or the round's own coordinator, has said abort.
@@ -21,6 +21,7 @@
 #include <unordered_map>
 
 #include "shard-agent/logic/shard_memory.hpp"
+#include "shard-agent/logic/vote_evaluation.hpp"
 
 namespace koshel::agent {
 
@@ -33,10 +34,9 @@ class CrossRounds {
   void settle(const Asked<messages::Settle>& asked, Effects& out);
   void release(RoundId round);
 
-  // True if the database connection is gone and the agent has to take over anew.
-  bool on(const StateRead& event, const Now& now, Effects& out);
-  bool on(const PrepareDone& event, Effects& out);
-  bool on(const SettlePreparedDone& event, Effects& out);
+  Aftermath on(const StateRead& event, const Now& now, Effects& out);
+  Aftermath on(const PrepareDone& event, Effects& out);
+  Aftermath on(const SettlePreparedDone& event, Effects& out);
   void on(const DecisionRead& event, Effects& out);
   void on(const PreparedScanned& event, Effects& out);
   void expire_reservations(Instant now);
@@ -56,7 +56,8 @@ class CrossRounds {
   struct Slot {
     messages::ReserveOrder order;
     std::optional<messages::Vote> vote;
-    std::vector<AccountId> accounts;  // that this order needs held
+    std::vector<AccountId> accounts;  // that this order needs held; of an opening @world comes last
+    std::optional<TransferId> key;    // that this order has claimed
   };
   struct Round {
     std::optional<RequestId> request;  // whom the running step answers
@@ -64,9 +65,13 @@ class CrossRounds {
     std::optional<bool> settle_wish;
     State state = State::Reading;
     std::vector<Slot> slots;
+    Draft draft;  // the heads that were voted upon, then the survivors' entries
+    std::vector<StoredTransfer> stored;
+    std::vector<RoundId> forgotten;  // settled rounds whose holds rows the prepare deletes
+    bool is_released = false;        // its coordinator will not prepare it
+    bool has_confirmed = false;      // what the refusals rely on was read, not remembered
     std::vector<AccountId> held;
     boost::unordered_flat_set<AccountId, std::hash<AccountId>> opened;  // not there before
-    std::vector<TransferId> keys;
     std::vector<AccountHead> heads_after;
     messages::Prepared prepared;
     Instant expires;
@@ -77,10 +82,14 @@ class CrossRounds {
 
   void admit(RoundId id, Round& round, Slot& slot, Instant now);
   void vote(RoundId id, Round& round, const StateRead& reading, const Now& now, Effects& out);
-  void build(Round& round, const std::vector<std::int32_t>& survivors, Draft& draft);
+  bool confirm_refusals(RoundId id, Round& round, const std::vector<messages::Vote>& votes,
+                        Effects& out);
+  void build(Round& round, const std::vector<std::int32_t>& survivors);
   void release_losers(RoundId id, Round& round, const std::vector<std::int32_t>& survivors);
   void start_settling(RoundId id, Round& round, bool is_commit, Effects& out);
   void ask_log(RoundId id, Round& round, Effects& out);
+  static messages::Vote evaluate(const Slot& slot, VoteEvaluation& evaluation);
+  void release_key(RoundId id, Slot& slot);
   void drop(RoundId id);
   void fail(RoundId id, messages::RoundFault fault, std::string detail, Effects& out);
   int prepared_or_reserved() const { return static_cast<int>(rounds_.size()); }

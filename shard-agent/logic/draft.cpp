@@ -44,8 +44,9 @@ std::optional<Refusal> check_limits(AccountId account, Money balance, Money min,
 }
 
 void Draft::know(AccountId account, const Head& head) {
-  accounts_.try_emplace(account,
-                        Account{head, CountedHead{account, head.version, head.balance}, false});
+  auto& known = accounts_[account];
+  INVARIANT(!known.has_entries);
+  known = Account{head, CountedHead{account, head.version, head.balance}, false};
 }
 
 const Head* Draft::head(AccountId account) const {

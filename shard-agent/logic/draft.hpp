@@ -50,9 +50,15 @@ inline AccountId anchor_of(const Transfer& transfer) {
   return transfer.from.is_world() ? transfer.to : transfer.from;
 }
 
+// The head of a @world account before its first entry.
+inline Head unopened_world(CurrencyId currency) {
+  return {currency, Version(0), Money(), kWorldMin, kWorldMax, AccountStatus::Active};
+}
+
 class Draft {
  public:
-  // Tells the draft an account's committed head.
+  // Tells the draft an account's committed head; later knowledge replaces earlier, before it is
+  // used.
   void know(AccountId account, const Head& head);
   // The head as it stands after what was appended so far; null if the account is not known.
   const Head* head(AccountId account) const;

@@ -127,7 +127,9 @@ struct ScanPrepared {
 struct ForgetHolds {  // as in PrepareRound, when no prepare comes along to carry it
   std::vector<RoundId> rounds;
 };
-struct TakeOver {};
+struct TakeOver {
+  Epoch known;  // a database that is behind it has lost its last writes and must not be served
+};
 struct Answer {
   RequestId request = 0;
   std::variant<messages::LocalReply, messages::ReserveReply, messages::PrepareReply,

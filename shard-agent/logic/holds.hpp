@@ -41,12 +41,16 @@ class Holds {
     return held == held_.end() ? nullptr : &held->second;
   }
 
-  // True if `request.round` may take the account or has it. A patient request that is turned away
-  // reserves the account's next free moment.
-  bool is_free_for(AccountId account, const Request& request, Instant now) {
+  // True if `request.round` may take the account or has it.
+  bool is_free(AccountId account, const Request& request, Instant now) const {
     const auto held = held_.find(account);
     const bool is_taken = held != held_.end() && held->second.round != request.round;
-    if (!is_taken && !is_kept_from(account, request, now)) return true;
+    return !is_taken && !is_kept_from(account, request, now);
+  }
+
+  // The same; a patient request that is turned away reserves the account's next free moment.
+  bool is_free_for(AccountId account, const Request& request, Instant now) {
+    if (is_free(account, request, now)) return true;
     keep_if_patient(account, request, now);
     return false;
   }

@@ -96,9 +96,16 @@ void LocalRounds::admit(RoundId id, Round& round, Slot& slot, Instant now) {
 
 void LocalRounds::read(RoundId id, Round& round, const Now& now, Effects& out) {
   round.state = State::Reading;
+  round.draft = Draft();
+  round.has_remembered = false;
   ReadState missing{id, round.attempt, memory_.epoch, {}, round.keys};
   for (const auto account : round.held) {
-    if (!memory_.heads.find(account)) missing.accounts.push_back(account);
+    if (const auto head = memory_.heads.find(account)) {
+      round.draft.know(account, *head);
+      round.has_remembered = true;
+    } else {
+      missing.accounts.push_back(account);
+    }
   }
   if (missing.accounts.empty() && missing.keys.empty()) {
     evaluate(id, round, StateRead{id, round.attempt, DbOutcome::Done, {}, {}}, now, out);
@@ -107,38 +114,45 @@ void LocalRounds::read(RoundId id, Round& round, const Now& now, Effects& out) {
   }
 }
 
-bool LocalRounds::on(const StateRead& event, const Now& now, Effects& out) {
+void LocalRounds::read_anew(RoundId id, Round& round, const Now& now, Effects& out) {
+  for (const auto account : round.held) memory_.heads.forget(account);
+  ++round.attempt;
+  read(id, round, now, out);
+}
+
+Aftermath LocalRounds::on(const StateRead& event, const Now& now, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::Reading ||
       found->second.attempt != event.attempt) {
-    return false;
+    return Aftermath::None;
   }
   switch (event.outcome) {
     case DbOutcome::Done:
       evaluate(event.round, found->second, event, now, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Disconnected:
     case DbOutcome::Lost:
-      return true;  // interrupt() fails it with the others
+      return Aftermath::ConnectionLost;  // interrupt() fails it with the others
     case DbOutcome::OldEpoch:
     case DbOutcome::Unavailable:
     case DbOutcome::Rejected:
     case DbOutcome::Stale:
     case DbOutcome::WasHere:
       fail(event.round, RoundFault::Unavailable, "the heads could not be read", out);
-      return false;
+      return event.outcome == DbOutcome::OldEpoch ? Aftermath::Outrun : Aftermath::None;
   }
   std::abort();
 }
 
 void LocalRounds::evaluate(RoundId id, Round& round, const StateRead& reading, const Now& now,
                            Effects& out) {
-  Draft draft;
-  for (const auto& [account, head] : reading.heads) memory_.heads.put(account, head);
+  auto& draft = round.draft;
+  for (const auto& [account, head] : reading.heads) {
+    memory_.heads.put(account, head);
+    draft.know(account, head);
+  }
   for (const auto account : round.held) {
-    if (const auto head = memory_.heads.find(account)) {
-      draft.know(account, *head);
-    } else if (account.is_world()) {
+    if (account.is_world() && draft.head(account) == nullptr) {
       draft.open(account, unopened_world(account.world_currency()), Transfer{});
     }
   }
@@ -151,60 +165,62 @@ void LocalRounds::evaluate(RoundId id, Round& round, const StateRead& reading, c
     slot.answer =
         std::visit([&](const auto& what) { return evaluation.answer(what); }, slot.order.what);
   }
-  if (draft.is_empty()) {
+  if (!draft.is_empty()) {
+    round.heads_after = draft.heads_after();
+    round.state = State::Appending;
+    out.emplace_back(Append{draft.take_batch(id, memory_.epoch, now.calendar)});
+  } else if (round.has_remembered) {
+    read_anew(id, round, now, out);  // the memory may be that of an agent whose time is over
+  } else {
     succeed(id, out);
-    return;
   }
-  round.heads_after = draft.heads_after();
-  round.state = State::Appending;
-  out.emplace_back(Append{draft.take_batch(id, memory_.epoch, now.calendar)});
 }
 
-bool LocalRounds::on(const AppendDone& event, const Now& now, Effects& out) {
+Aftermath LocalRounds::on(const AppendDone& event, const Now& now, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Appending) return false;
+  if (found == rounds_.end() || found->second.state != State::Appending) return Aftermath::None;
   auto& round = found->second;
   switch (event.outcome) {
     case DbOutcome::Done:
       succeed(event.round, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Stale:
       ++memory_.counters.stale_heads;
-      for (const auto account : round.held) memory_.heads.forget(account);
-      if (++round.attempt > memory_.limits.stale_retries_max) {
+      if (++round.stale > memory_.limits.stale_retries_max) {
+        for (const auto account : round.held) memory_.heads.forget(account);
         fail(event.round, RoundFault::Stale, event.detail, out);
       } else {
-        read(event.round, round, now, out);
+        read_anew(event.round, round, now, out);
       }
-      return false;
-    case DbOutcome::WasHere:
-      fail(event.round, RoundFault::Voided, event.detail, out);
-      return false;
+      return Aftermath::None;
+    case DbOutcome::WasHere:  // applied by an earlier delivery, or voided: whoever asks is told
+      finish(event.round, messages::RoundUnknown{}, out);
+      return Aftermath::None;
     case DbOutcome::Rejected:
       fail(event.round, RoundFault::Rejected, event.detail, out);
-      return false;
+      return Aftermath::None;
     case DbOutcome::Unavailable:
     case DbOutcome::OldEpoch:
       fail(event.round, RoundFault::Unavailable, event.detail, out);
-      return false;
+      return event.outcome == DbOutcome::OldEpoch ? Aftermath::Outrun : Aftermath::None;
     case DbOutcome::Disconnected:
     case DbOutcome::Lost:
-      return true;  // interrupt() makes it Unknown
+      return Aftermath::ConnectionLost;  // interrupt() makes it Unknown
   }
   std::abort();
 }
 
-bool LocalRounds::on(const LocalAsked& event, Effects& out) {
+Aftermath LocalRounds::on(const LocalAsked& event, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Unknown) return false;
-  if (!event.is_applied) return true;
+  if (found == rounds_.end() || found->second.state != State::Unknown) return Aftermath::None;
+  if (!event.is_applied) return Aftermath::ConnectionLost;
   if (*event.is_applied) {
     found->second.heads_after.clear();  // others may have written since
     succeed(event.round, out);
   } else {
     fail(event.round, RoundFault::Unavailable, "the database connection was lost", out);
   }
-  return false;
+  return Aftermath::None;
 }
 
 void LocalRounds::interrupt(Effects& out) {
@@ -262,7 +278,7 @@ void LocalRounds::fail(RoundId id, RoundFault fault, std::string detail, Effects
 void LocalRounds::finish(RoundId id, LocalReply reply, Effects& out) {
   const auto found = rounds_.find(id);
   for (const auto account : found->second.held) memory_.holds.release(account, id);
-  for (const auto& key : found->second.keys) memory_.keys_in_flight.erase(key);
+  for (const auto& key : found->second.keys) memory_.release_key(key, id);
   out.emplace_back(Answer{found->second.request, std::move(reply)});
   rounds_.erase(found);
 }

@@ -3,7 +3,8 @@
 // answer.
 //
 //   state      event                   next
-//   Reading    StateRead Done          Appending, or done if nothing is to be written
+//   Reading    StateRead Done          Appending, or done if nothing is to be written. What was
+//                                      only remembered is read first: no append would check it
 //   Reading    StateRead otherwise     done: RoundFailed
 //   Appending  AppendDone Done         done: heads move
 //   Appending  AppendDone Stale        Reading again, stale_retries_max times; then RoundFailed
@@ -23,10 +24,9 @@ class LocalRounds {
   explicit LocalRounds(ShardMemory& memory) : memory_(memory) {}
 
   void start(Asked<messages::LocalRound> asked, const Now& now, Effects& out);
-  // Each returns true if the database connection is gone and the agent has to take over anew.
-  bool on(const StateRead& event, const Now& now, Effects& out);
-  bool on(const AppendDone& event, const Now& now, Effects& out);
-  bool on(const LocalAsked& event, Effects& out);
+  Aftermath on(const StateRead& event, const Now& now, Effects& out);
+  Aftermath on(const AppendDone& event, const Now& now, Effects& out);
+  Aftermath on(const LocalAsked& event, Effects& out);
 
   // The connection is gone: what was being appended is unknown, what was being read has failed.
   void interrupt(Effects& out);
@@ -47,16 +47,20 @@ class LocalRounds {
   struct Round {
     RequestId request = 0;
     State state = State::Reading;
-    int attempt = 0;
+    int attempt = 0;  // of reading
+    int stale = 0;    // appends that found a head changed
     std::vector<Slot> slots;
     std::vector<AccountId> held;
     std::vector<TransferId> keys;
+    Draft draft;                  // the heads it counts on, then its entries
+    bool has_remembered = false;  // some of them come from memory
     std::vector<AccountHead> heads_after;
   };
 
   static void turn_away(Slot& slot, messages::LocalAnswer answer);
   void admit(RoundId id, Round& round, Slot& slot, Instant now);
   void read(RoundId id, Round& round, const Now& now, Effects& out);
+  void read_anew(RoundId id, Round& round, const Now& now, Effects& out);
   void evaluate(RoundId id, Round& round, const StateRead& reading, const Now& now, Effects& out);
   void finish(RoundId id, messages::LocalReply reply, Effects& out);
   void succeed(RoundId id, Effects& out);

@@ -37,6 +37,13 @@ struct AgentCounters {  // for metrics; monotonic
   std::int64_t prepared_scans = 0;
 };
 
+// What an event means for the agent as a whole.
+enum class Aftermath : std::int8_t {
+  None,
+  ConnectionLost,  // the agent has to take over anew
+  Outrun,          // a newer agent serves the shard
+};
+
 struct ShardMemory {
   explicit ShardMemory(ShardId own_shard, const AgentLimits& own_limits)
       : shard(own_shard),
@@ -53,19 +60,28 @@ struct ShardMemory {
     return messages::Busy{account, hold != nullptr && hold->reason == HoldReason::InDoubt};
   }
 
-  // A free @world account of this shard for the round; nullopt when all are held.
+  // A free @world account of this shard for the round; nullopt when all are held. Who is patient
+  // enough then gets the first one kept, not all of them.
   std::optional<AccountId> free_world(CurrencyId currency, const Holds::Request& request,
                                       Instant now) {
     for (int slot = 0; slot < limits.worlds_max; ++slot) {
       const auto world = AccountId::world(shard, currency, slot);
-      if (holds.is_free_for(world, request, now)) return world;
+      if (holds.is_free(world, request, now)) return world;
     }
+    holds.is_free_for(AccountId::world(shard, currency, 0), request, now);
+    ++counters.busy;
     return std::nullopt;
   }
 
   bool is_key_in_flight_elsewhere(TransferId id, RoundId round) const {
     const auto found = keys_in_flight.find(id);
     return found != keys_in_flight.end() && found->second != round;
+  }
+
+  // A round that was interrupted may end after another has claimed its keys.
+  void release_key(TransferId id, RoundId round) {
+    const auto found = keys_in_flight.find(id);
+    if (found != keys_in_flight.end() && found->second == round) keys_in_flight.erase(found);
   }
 
   ShardId shard;
@@ -76,10 +92,5 @@ struct ShardMemory {
   boost::unordered_flat_map<TransferId, RoundId, std::hash<TransferId>> keys_in_flight;
   AgentCounters counters;
 };
-
-// The head of a @world account before its first entry.
-inline Head unopened_world(CurrencyId currency) {
-  return {currency, Version(0), Money(), kWorldMin, kWorldMax, AccountStatus::Active};
-}
 
 }  // namespace koshel::agent

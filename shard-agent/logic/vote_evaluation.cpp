@@ -19,22 +19,27 @@ Vote VoteEvaluation::vote(const Leg& leg) {
     }
     if (!seen_.try_emplace(transfer.id, true).second) return messages::Busy{account, false};
   }
-  if (const auto refusal = check_active(account, *head)) return messages::Refused{*refusal};
-
-  // Against the committed balance alone a no is final; against the round's other legs it is not.
-  const auto check = is_payer ? check_debit : check_credit;
-  if (const auto refusal = check(account, *head, transfer.amount)) {
-    return messages::Refused{*refusal};
-  }
-  auto& sums = sums_[account];
-  auto& sum = is_payer ? sums.debits : sums.credits;
-  const auto total = sum.plus(transfer.amount);
-  if (!total || check(account, *head, *total)) return messages::Retry{};
-  sum = *total;
-  return messages::Yes{};
+  return vote(account, *head, transfer.amount, is_payer ? Direction::Debit : Direction::Credit);
 }
 
-Vote VoteEvaluation::vote(const messages::OpenAccount&) {
+Vote VoteEvaluation::vote(const messages::OpenAccount& open, AccountId world) {
+  if (!open.balance.is_positive()) return messages::Yes{};
+  const auto* head = heads_.head(world);
+  const auto unopened = unopened_world(open.currency);
+  return vote(world, head == nullptr ? unopened : *head, open.balance, Direction::Debit);
+}
+
+Vote VoteEvaluation::vote(AccountId account, const Head& head, Money amount, Direction direction) {
+  if (const auto refusal = check_active(account, head)) return messages::Refused{*refusal};
+
+  // Against the committed balance alone a no is final; against the round's other legs it is not.
+  const auto check = direction == Direction::Debit ? check_debit : check_credit;
+  if (const auto refusal = check(account, head, amount)) return messages::Refused{*refusal};
+  auto& sums = sums_[account];
+  auto& sum = direction == Direction::Debit ? sums.debits : sums.credits;
+  const auto total = sum.plus(amount);
+  if (!total || check(account, head, *total)) return messages::Retry{};
+  sum = *total;
   return messages::Yes{};
 }
 

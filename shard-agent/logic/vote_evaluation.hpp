@@ -16,13 +16,17 @@ class VoteEvaluation {
   VoteEvaluation(const Draft& heads, const StoredByKey& stored) : heads_(heads), stored_(stored) {}
 
   messages::Vote vote(const messages::Leg& leg);
-  messages::Vote vote(const messages::OpenAccount& open);
+  // `world` pays the opening balance in.
+  messages::Vote vote(const messages::OpenAccount& open, AccountId world);
 
  private:
   struct Sums {
     Money debits;
     Money credits;
   };
+  enum class Direction : std::int8_t { Debit, Credit };
+  messages::Vote vote(AccountId account, const Head& head, Money amount, Direction direction);
+
   const Draft& heads_;
   const StoredByKey& stored_;
   boost::unordered_flat_map<AccountId, Sums, std::hash<AccountId>> sums_;

@@ -26,11 +26,19 @@ create table users (
 );
 create index users_shard on users (shard);
 
--- One row per start of a coordinator. No round at or below the fence can be decided any more.
+-- One row per start of a coordinator, until its last round is forgotten. No round at or below the fence
+-- can be decided any more; without the row, none of the incarnation can.
 create table incarnations (
   id         bigint primary key,
   fence      bigint not null default 0,
+  is_closed  boolean not null default false,         -- by another coordinator, which found it silent
   started_at timestamptz not null default now()
+);
+
+-- Signs of life: who looks twice needs no clock. Apart from the fence, whose row deciders lock.
+create table beats (
+  incarnation bigint primary key references incarnations on delete cascade,
+  count       bigint not null default 0
 );
 
 -- The decision log: a row's commit is the round's decision. Rows go only behind the fence.
@@ -39,7 +47,6 @@ create table decisions (
   sequence     bigint not null,
   is_commit    boolean not null,
   participants integer[] not null,                   -- shards that prepared; empty if nobody knows
-  confirmed    integer[] not null default '{}',      -- shards that have carried a commit out
   asked        integer not null default 0,
   at           timestamptz not null default now(),
   primary key (incarnation, sequence)
@@ -103,6 +110,39 @@ begin
   on conflict (incarnation, sequence) do nothing;
   if not found then
     raise exception 'round %:% is decided', p_incarnation, p_sequence using errcode = 'KO010';
+  end if;
+end
+$$;
+
+-- A living coordinator's beat. False: another coordinator has closed this incarnation.
+create function beat(p_incarnation bigint) returns boolean
+language sql as $$
+  insert into beats (incarnation) select id from incarnations where id = p_incarnation
+  on conflict (incarnation) do update set count = beats.count + 1;
+  select exists (select from incarnations where id = p_incarnation and not is_closed);
+$$;
+
+-- Raises the fence to the last round before the oldest unfinished one and forgets what lies behind. Every
+-- commit there was confirmed by all its participants; an abort needs no row there, for whoever asks is
+-- told that none may come.
+create function forget_rounds(p_incarnation bigint, p_fence bigint) returns void
+language sql as $$
+  update incarnations set fence = p_fence where id = p_incarnation and fence < p_fence;
+  delete from decisions where incarnation = p_incarnation and sequence <= p_fence;
+$$;
+
+-- Fences off all of a silent incarnation, for ever, and returns the oldest of its commits, which are to be
+-- confirmed before they are forgotten. The row goes with the last of them.
+create function close_incarnation(p_incarnation bigint, p_limit integer)
+returns table (sequence bigint, participants integer[])
+language plpgsql as $$
+begin
+  update incarnations set is_closed = true, fence = 9223372036854775807 where id = p_incarnation;
+  delete from decisions d where d.incarnation = p_incarnation and not d.is_commit;
+  return query select d.sequence, d.participants from decisions d
+                where d.incarnation = p_incarnation order by d.sequence limit p_limit;
+  if not found then
+    delete from incarnations where id = p_incarnation;
   end if;
 end
 $$;

@@ -110,18 +110,15 @@ begin
 end
 $$;
 
--- Asking writes: true if the round was applied; after false it never will be. Waits for a rival.
+-- Asking writes: true if the round was applied; after false it never will be. Waits for a rival. Also a row
+-- that is there is written once more: with synchronous replication it may be visible and yet be undone by
+-- a failover, and only this statement's own commit says that it is durable.
 create function ask_round(p_incarnation bigint, p_sequence bigint) returns boolean
-language plpgsql as $$
-declare
-  result boolean;
-begin
-  insert into applied_rounds (incarnation, sequence, is_void)
-  values (p_incarnation, p_sequence, true) on conflict do nothing;
-  select not is_void into strict result from applied_rounds
-   where incarnation = p_incarnation and sequence = p_sequence;
-  return result;
-end
+language sql as $$
+  insert into applied_rounds as a (incarnation, sequence, is_void)
+  values (p_incarnation, p_sequence, true)
+  on conflict (incarnation, sequence) do update set is_void = a.is_void
+  returning not a.is_void
 $$;
 
 -- The heads of those of the accounts that this shard owns.

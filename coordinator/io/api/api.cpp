@@ -149,6 +149,8 @@ std::string Api::metrics() const {
              {{"kind", "local"}})
       .gauge("coordinator_rounds_in_flight", "Rounds under way", number(machine.rounds_cross()),
              {{"kind", "cross"}})
+      .gauge("rounds_unconfirmed", "Committed rounds that some shard has not confirmed",
+             number(machine.rounds_unconfirmed()))
       .gauge("routes_cached", "Routes remembered", number(context_.routes.cached()))
       .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
   return page.text();

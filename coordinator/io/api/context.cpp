@@ -118,11 +118,12 @@ asio::awaitable<void> pause_before_reroute() {
   co_await timer.async_wait(asio::use_awaitable);
 }
 
-asio::awaitable<Checked<directory::NamedRoute>> find_route(ApiContext context, std::string name) {
+asio::awaitable<Checked<directory::NamedRoute>> find_route(ApiContext context, std::string name,
+                                                           Instant deadline) {
   const auto [checked, fault] = check_name(name);
   if (!fault.empty()) co_return user_not_found(name);
   std::vector<std::string> names{checked};
-  auto pending = context.routes.by_name(std::move(names));
+  auto pending = context.routes.by_name(std::move(names), deadline);
   const auto routes = co_await std::move(pending);
   if (!routes) co_return directory_problem(routes.error());
   const auto found = routes.value().find(checked);
@@ -132,7 +133,7 @@ asio::awaitable<Checked<directory::NamedRoute>> find_route(ApiContext context, s
 
 asio::awaitable<Checked<FoundUser>> find_user(ApiContext context, std::string name,
                                               Instant deadline) {
-  auto pending_route = find_route(context, std::move(name));
+  auto pending_route = find_route(context, std::move(name), deadline);
   auto route = co_await std::move(pending_route);
   if (!route) co_return route.error();
   messages::ReadHeads read{{route.value().route.account}};
@@ -145,7 +146,7 @@ asio::awaitable<Checked<FoundUser>> find_user(ApiContext context, std::string na
   if (!heads) co_return heads.error();
   if (heads.value().heads.size() != 1) co_return problem_of(FailCode::ShardUnavailable);
   // A user that moved on the way is where the cache now says.
-  auto pending_again = find_route(context, route.value().name);
+  auto pending_again = find_route(context, route.value().name, deadline);
   const auto owner = co_await std::move(pending_again);
   co_return FoundUser{route.value().name, owner ? owner.value().route : route.value().route,
                       *heads.value().heads.front()};

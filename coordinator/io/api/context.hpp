@@ -40,7 +40,8 @@ struct FoundUser {
 boost::asio::awaitable<Checked<FoundUser>> find_user(ApiContext context, std::string name,
                                                      Instant deadline);
 boost::asio::awaitable<Checked<directory::NamedRoute>> find_route(ApiContext context,
-                                                                  std::string name);
+                                                                  std::string name,
+                                                                  Instant deadline);
 
 // Calls the user's agent and, if the user has moved meanwhile, the next one. `Reply` tells by
 // `is_moved(reply)` that the shard does not own the account.
@@ -71,7 +72,7 @@ boost::asio::awaitable<Checked<Reply>> ask_owner(ApiContext context, directory::
     auto finding = context.service.agent(route.route.shard);
     const std::shared_ptr<AgentClient> agent = co_await std::move(finding);
     if (!agent) co_return problem_of(FailCode::ShardUnavailable);
-    auto pending = agent->call<Reply>(path, message);
+    auto pending = agent->call<Reply>(path, message, deadline);
     auto reply = co_await std::move(pending);
     if (!reply) {
       co_return problem_of(FailCode::ShardUnavailable)
@@ -82,7 +83,7 @@ boost::asio::awaitable<Checked<Reply>> ask_owner(ApiContext context, directory::
     auto pause = pause_before_reroute();
     co_await std::move(pause);
     context.routes.forget(route.route.account);
-    auto pending_route = context.routes.by_account(route.route.account);
+    auto pending_route = context.routes.by_account(route.route.account, deadline);
     auto again = co_await std::move(pending_route);
     if (!again) co_return directory_problem(again.error());
     if (!again.value()) co_return user_not_found(route.name);

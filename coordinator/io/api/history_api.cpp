@@ -62,7 +62,7 @@ Respond UsersApi::entries(HttpRequest request, std::string name) {
   if (!page) co_return to_response(page.error());
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto pending_route = find_route(context_, std::move(name));
+  auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(route.error());
   const auto account = route.value().route.account;
@@ -87,7 +87,7 @@ Respond UsersApi::entries(HttpRequest request, std::string name) {
   }
   std::vector<AccountId> counterparties;
   for (const auto& timed : entries) counterparties.push_back(timed.entry.counterparty);
-  auto pending_names = context_.routes.names(std::move(counterparties));
+  auto pending_names = context_.routes.names(std::move(counterparties), deadline.value());
   const auto names = co_await std::move(pending_names);
   if (!names) co_return to_response(directory_problem(names.error()));
   std::string items;

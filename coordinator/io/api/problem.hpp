@@ -2,7 +2,6 @@
 // What goes wrong, as clients see it: RFC 9457 problem details with a stable code. One code has one
 // status, one default outcome and one answer to "does it help to try again".
 
-#include <boost/outcome/policy/terminate.hpp>
 #include <boost/outcome/result.hpp>
 #include <string>
 #include <string_view>

@@ -13,10 +13,11 @@ namespace asio = boost::asio;
 using platform::HttpRequest;
 using platform::HttpResponse;
 
-asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::int64_t users) {
+asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::int64_t users,
+                                                   Instant deadline) {
   std::optional<std::size_t> prepared;
   if (const auto agent = context_.service.shards().agent(shard.id)) {
-    auto pending = agent->status();
+    auto pending = agent->status(deadline);
     const auto status = co_await std::move(pending);
     if (status) prepared = status.value().prepared.size();
   }
@@ -32,17 +33,20 @@ asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::
       .object();
 }
 
-Respond ShardsApi::list(HttpRequest) {
-  auto pending = context_.service.refresh();
+Respond ShardsApi::list(HttpRequest request) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto pending = context_.service.refresh(deadline.value());
   const auto refreshed = co_await std::move(pending);
   if (!refreshed) co_return to_response(directory_problem(refreshed.error()));
-  auto pending_users = context_.service.directory().users_per_shard();
+  auto pending_users = context_.service.directory().users_per_shard(deadline.value());
   const auto counts = co_await std::move(pending_users);
   if (!counts) co_return to_response(directory_problem(counts.error()));
   std::string items;
   for (const auto& shard : context_.service.shards().shards()) {
     const auto count = std::ranges::find(counts.value(), shard.id, &directory::ShardUsers::shard);
-    auto pending_json = shard_json(shard, count == counts.value().end() ? 0 : count->users);
+    auto pending_json =
+        shard_json(shard, count == counts.value().end() ? 0 : count->users, deadline.value());
     const auto text = co_await std::move(pending_json);
     items += items.empty() ? "" : ",";
     items += text;
@@ -52,13 +56,14 @@ Respond ShardsApi::list(HttpRequest) {
 
 // The agent must answer, and for the shard that is meant: a wrong URL would send money to another
 // ledger.
-asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, std::string name) {
+asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, std::string name,
+                                                               Instant deadline) {
   const auto target = platform::parse_url(url);
   if (!target) {
     co_return Problem{ProblemCode::ValidationError, "agent: " + target.error().context};
   }
   const auto agent = context_.service.shards().connect(target.value());
-  auto pending = agent->status();
+  auto pending = agent->status(deadline);
   const auto status = co_await std::move(pending);
   if (!status) {
     co_return Problem{ProblemCode::ShardUnavailable,
@@ -75,6 +80,8 @@ asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, 
 Respond ShardsApi::add(HttpRequest request) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
   Fields fields(body.value());
   const auto name = fields.required_text("name");
   if (!name) co_return to_response(name.error());
@@ -91,7 +98,7 @@ Respond ShardsApi::add(HttpRequest request) {
   if (shard_weight < 1 || shard_weight > 10'000) {
     co_return to_response(Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"});
   }
-  auto pending_check = check_agent(agent.value(), name.value());
+  auto pending_check = check_agent(agent.value(), name.value(), deadline.value());
   const auto problem = co_await std::move(pending_check);
   if (problem) co_return to_response(*problem);
 
@@ -111,26 +118,28 @@ Respond ShardsApi::add(HttpRequest request) {
           Problem{ProblemCode::ShardNotFound, "the directory does not know shard " + shard.name +
                                                   ": run `koshel init` with its config first"});
   }
-  auto pending_refresh = context_.service.refresh();
+  auto pending_refresh = context_.service.refresh(deadline.value());
   const auto refreshed = co_await std::move(pending_refresh);
   if (!refreshed) co_return to_response(directory_problem(refreshed.error()));
   for (const auto& known : context_.service.shards().shards()) {
     if (known.name != shard.name) continue;
-    auto pending_json = shard_json(known, 0);
+    auto pending_json = shard_json(known, 0, deadline.value());
     auto text = co_await std::move(pending_json);
     co_return HttpResponse{201, "application/json", std::move(text), {}};
   }
   co_return to_response(problem_of(FailCode::Internal));
 }
 
-Respond ShardsApi::unresolved(HttpRequest) {
+Respond ShardsApi::unresolved(HttpRequest request) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
   std::vector<messages::PreparedRound> prepared;
   std::vector<RoundId> rounds;
   std::vector<std::string> shard_names;
   for (const auto& shard : context_.service.shards().shards()) {
     const auto agent = context_.service.shards().agent(shard.id);
     if (!agent) continue;
-    auto pending = agent->status();
+    auto pending = agent->status(deadline.value());
     const auto status = co_await std::move(pending);
     if (!status) {
       co_return to_response(problem_of(FailCode::ShardUnavailable).with("shard", shard.name));

@@ -14,8 +14,10 @@ class ShardsApi {
   Respond unresolved(platform::HttpRequest request);
 
  private:
-  boost::asio::awaitable<std::string> shard_json(directory::Shard shard, std::int64_t users);
-  boost::asio::awaitable<std::optional<Problem>> check_agent(std::string url, std::string name);
+  boost::asio::awaitable<std::string> shard_json(directory::Shard shard, std::int64_t users,
+                                                 Instant deadline);
+  boost::asio::awaitable<std::optional<Problem>> check_agent(std::string url, std::string name,
+                                                             Instant deadline);
 
   ApiContext context_;
 };

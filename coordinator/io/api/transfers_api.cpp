@@ -1,5 +1,6 @@
 #include "coordinator/io/api/transfers_api.hpp"
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/name.hpp"
@@ -131,7 +132,7 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
       if (*name != kWorldName) names.push_back(*name);
     }
   }
-  auto pending_routes = context_.routes.by_name(std::move(names));
+  auto pending_routes = context_.routes.by_name(std::move(names), deadline);
   const auto routes = co_await std::move(pending_routes);
 
   Dones dones;
@@ -247,19 +248,26 @@ Respond TransfersApi::transfer_batch(HttpRequest request) {
 
 asio::awaitable<Checked<messages::FindTransferDone>> TransfersApi::find(
     directory::NamedRoute anchor, std::vector<TransferId> ids, Instant deadline) {
+  // Before the shard is read: a round that ends in between has its entries there.
+  const auto& machine = context_.service.machine();
+  const bool is_under_way =
+      std::ranges::any_of(ids, [&machine](TransferId id) { return machine.is_under_way(id); });
   messages::FindTransfer message{anchor.route.account, std::move(ids)};
   auto is_moved = [](const messages::FindTransferDone& done) { return !done.is_owned; };
   auto pending = ask_owner<messages::FindTransferDone>(
       context_, std::move(anchor), "/v1/transfers/find", std::move(message), deadline, is_moved);
-  co_return co_await std::move(pending);
+  auto found = co_await std::move(pending);
+  if (found && !found.value().stored && is_under_way) found.value().is_in_progress = true;
+  co_return found;
 }
 
-asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer stored) {
+asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer stored,
+                                                                Instant deadline) {
   std::vector<AccountId> parties{stored.transfer.from, stored.transfer.to};
-  auto pending = context_.routes.names(std::move(parties));
+  auto pending = context_.routes.names(std::move(parties), deadline);
   const auto names = co_await std::move(pending);
   if (!names) co_return directory_problem(names.error());
-  auto pending_route = context_.routes.by_account(stored.anchor.account);
+  auto pending_route = context_.routes.by_account(stored.anchor.account, deadline);
   const auto route = co_await std::move(pending_route);
   if (!route || !route.value()) co_return problem_of(FailCode::DirectoryUnavailable);
   const auto name = [&](AccountId account) {
@@ -292,7 +300,7 @@ Respond TransfersApi::show_found(directory::NamedRoute anchor, std::vector<Trans
   const bool takes_part =
       party == AccountId() || stored.transfer.from == party || stored.transfer.to == party;
   if (!takes_part) co_return to_response(not_found);
-  auto pending_json = stored_json(std::move(stored));
+  auto pending_json = stored_json(std::move(stored), deadline);
   auto text = co_await std::move(pending_json);
   if (!text) co_return to_response(text.error());
   co_return HttpResponse{200, "application/json", std::move(text.value()), {}};
@@ -304,7 +312,7 @@ Respond TransfersApi::show(HttpRequest request, std::string text) {
   const Problem not_found{ProblemCode::TransferNotFound, "there is no transfer with this id"};
   const auto id = TransferId::parse(text);
   if (!id) co_return to_response(not_found);
-  auto pending_route = context_.routes.by_account(id->anchor());
+  auto pending_route = context_.routes.by_account(id->anchor(), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(directory_problem(route.error()));
   if (!route.value()) co_return to_response(not_found);
@@ -316,13 +324,13 @@ Respond TransfersApi::show(HttpRequest request, std::string text) {
 Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::string id_or_key) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto pending_route = find_route(context_, std::move(name));
+  auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(route.error());
   const auto account = route.value().route.account;
   const auto id = TransferId::parse(id_or_key);
   if (id && id->anchor() != account) {  // the other side answers for it
-    auto pending_anchor = context_.routes.by_account(id->anchor());
+    auto pending_anchor = context_.routes.by_account(id->anchor(), deadline.value());
     const auto anchor = co_await std::move(pending_anchor);
     if (anchor && anchor.value()) {
       std::vector<TransferId> ids{*id};

@@ -48,7 +48,7 @@ class TransfersApi {
   boost::asio::awaitable<Checked<messages::FindTransferDone>> find(directory::NamedRoute anchor,
                                                                    std::vector<TransferId> ids,
                                                                    Instant deadline);
-  boost::asio::awaitable<Checked<std::string>> stored_json(StoredTransfer stored);
+  boost::asio::awaitable<Checked<std::string>> stored_json(StoredTransfer stored, Instant deadline);
   Respond show_found(directory::NamedRoute anchor, std::vector<TransferId> ids, AccountId party,
                      Instant deadline);
 

@@ -71,16 +71,16 @@ Checked<UsersApi::NewUser> UsersApi::read_user(const json::value& value) const {
 asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>& users,
                                             std::vector<std::optional<Problem>>& problems,
                                             std::vector<OpenOrder>& orders,
-                                            std::vector<std::size_t>& places) {
+                                            std::vector<std::size_t>& places, Instant deadline) {
   if (context_.service.shards().shards().empty()) {  // the first may just have been added
-    auto refreshing = context_.service.refresh();
+    auto refreshing = context_.service.refresh(deadline);
     co_await std::move(refreshing);
   }
   std::vector<std::string> names;
   for (const auto& user : users) {
     if (user) names.push_back(user.value().name);
   }
-  auto pending = context_.routes.by_name(std::move(names));
+  auto pending = context_.routes.by_name(std::move(names), deadline);
   const auto taken = co_await std::move(pending);
   boost::unordered_flat_set<std::string> seen;
   for (std::size_t i = 0; i < users.size(); ++i) {
@@ -114,10 +114,11 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
   std::vector<std::optional<Problem>> problems(users.size());
   std::vector<OpenOrder> opens;
   std::vector<std::size_t> places;
-  auto placing = place_users(users, problems, opens, places);
+  auto placing = place_users(users, problems, opens, places, deadline);
   co_await std::move(placing);
 
-  auto pending_ids = context_.service.directory().new_user_ids(static_cast<int>(opens.size()));
+  auto pending_ids =
+      context_.service.directory().new_user_ids(static_cast<int>(opens.size()), deadline);
   const auto ids = co_await std::move(pending_ids);
   std::vector<Outcome> outcomes;
   std::vector<Order> orders;
@@ -149,6 +150,10 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
       result =
           Problem{ProblemCode::UserAlreadyExists, "there is a user named " + open.name + " already"}
               .with("user", open.name);
+    } else if (const auto* refused =
+                   std::get_if<Refused>(&outcomes[i])) {  // @world has its limits too
+      result =
+          problem_of(refused->refusal, std::string(kWorldName), currency_of(open.open.currency));
     } else if (const auto* failed = std::get_if<Failed>(&outcomes[i])) {
       result = problem_of(failed->code);
     } else {
@@ -222,7 +227,7 @@ asio::awaitable<Checked<std::vector<FoundUser>>> UsersApi::read_heads(
     auto finding = context_.service.agent(shard);
     const std::shared_ptr<AgentClient> agent = co_await std::move(finding);
     if (!agent) co_return problem_of(FailCode::ShardUnavailable);
-    auto pending = agent->call<messages::HeadsRead>("/v1/accounts/heads", read);
+    auto pending = agent->call<messages::HeadsRead>("/v1/accounts/heads", read, deadline);
     const auto reply = co_await std::move(pending);
     if (!reply || reply.value().heads.size() != read.accounts.size()) {
       co_return problem_of(FailCode::ShardUnavailable)
@@ -260,7 +265,7 @@ Respond UsersApi::list(HttpRequest request) {
     after = AccountId(id.value().front());
   }
   const int limit = page.value().limit;
-  auto pending = context_.service.directory().users_after(after, limit + 1);
+  auto pending = context_.service.directory().users_after(after, limit + 1, deadline.value());
   auto routes = co_await std::move(pending);
   if (!routes) co_return to_response(directory_problem(routes.error()));
   const bool has_more = static_cast<int>(routes.value().size()) > limit;
@@ -306,7 +311,7 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   }
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto pending_route = find_route(context_, std::move(name));
+  auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto found = co_await std::move(pending_route);
   if (!found) co_return to_response(found.error());
   const auto& route = found.value().route;

@@ -34,7 +34,7 @@ class UsersApi {
   boost::asio::awaitable<void> place_users(const std::vector<Checked<NewUser>>& users,
                                            std::vector<std::optional<Problem>>& problems,
                                            std::vector<OpenOrder>& orders,
-                                           std::vector<std::size_t>& places);
+                                           std::vector<std::size_t>& places, Instant deadline);
   boost::asio::awaitable<Checked<std::vector<FoundUser>>> read_heads(
       std::vector<directory::NamedRoute> routes, Instant deadline);
 

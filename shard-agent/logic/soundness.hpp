@@ -1,0 +1,17 @@
+#pragma once
+// What no round may hold, whoever sent it: the rules that evaluation relies on. A coordinator of
+// ours never breaks them; one of another version, or a stranger, gets a refusal instead of this
+// agent's life.
+
+#include <optional>
+#include <string>
+
+#include "base/messages/rounds.hpp"
+
+namespace koshel::agent {
+
+// The first fault, as a clause for people; nullopt: the round can be evaluated.
+std::optional<std::string> find_fault(const messages::LocalRound& round);
+std::optional<std::string> find_fault(const messages::Reserve& reserve);
+
+}  // namespace koshel::agent
