@@ -95,6 +95,10 @@ void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
   section.time("directory_timeout_ms", coordinator.directory_timeout, {10, kDay});
   section.time("log_keep_interval_ms", coordinator.log_keep_interval, {10, kDay});
   section.time("incarnation_dead_after_ms", coordinator.incarnation_dead_after, {100, kDay});
+  section.number("unconfirmed_rounds_max", coordinator.unconfirmed_rounds_max, {1, 10'000'000});
+  if (coordinator.incarnation_dead_after < 4 * coordinator.log_keep_interval) {
+    section.fail("incarnation_dead_after_ms", "must be at least four times log_keep_interval_ms");
+  }
   section.time("shutdown_grace_ms", coordinator.shutdown_grace, {0, kDay});
   section.end();
 }

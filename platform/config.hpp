@@ -66,6 +66,7 @@ struct CoordinatorConfig {
   int agent_connections_max = 16;               // per agent
   milliseconds directory_refresh{2'000};        // how old the list of shards may be
   milliseconds directory_timeout{2'000};        // one question of its own; then it counts as down
+  int unconfirmed_rounds_max = 10'000;          // committed rounds that a shard has not confirmed
   milliseconds log_keep_interval{2'000};        // between signs of life in the decision log
   milliseconds incarnation_dead_after{60'000};  // without one: closed by another coordinator
   milliseconds shutdown_grace{10'000};

@@ -30,6 +30,9 @@ auto into(error_code& error) {
 
 using Parser = http::request_parser<http::string_body>;
 
+constexpr milliseconds kLinger{2'000};  // for what a refused client still sends
+constexpr int kRefusedMax = 64;         // connections beyond connections_max that get an answer
+
 std::string random_id(std::mt19937_64& random) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string id;
@@ -57,7 +60,6 @@ bool read_request(http::request<http::string_body>&& message, HttpRequest& reque
 std::optional<ProtocolFault> fault_of(error_code error) {
   if (error == http::error::header_limit) return ProtocolFault::HeadersTooLarge;
   if (error == http::error::body_limit) return ProtocolFault::PayloadTooLarge;
-  if (error == beast::error::timeout) return ProtocolFault::TooSlow;
   if (error.category() == make_error_code(http::error::bad_target).category() &&
       error != http::error::end_of_stream && error != http::error::partial_message) {
     return ProtocolFault::Malformed;
@@ -96,10 +98,13 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
         random(std::random_device()()) {}
 
   struct Session {
-    explicit Session(tcp::socket socket) : stream(std::move(socket)) {}
+    explicit Session(tcp::socket socket)
+        : stream(std::move(socket)), reading_until(stream.get_executor(), Instant::max()) {}
     beast::tcp_stream stream;
+    asio::steady_timer reading_until;
     beast::flat_buffer buffer;
-    bool is_idle = true;  // between two requests
+    bool is_idle = true;   // between two requests
+    bool is_late = false;  // the request was not read in time
   };
 
   asio::io_context& loop;
@@ -108,11 +113,13 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   std::mt19937_64 random;
   std::unordered_set<Session*> sessions;
   int in_work = 0;
+  int refused = 0;  // connections beyond connections_max, on their way out
   bool is_stopping = false;
 
   asio::awaitable<void> accept();
   asio::awaitable<void> serve(std::shared_ptr<Session> session);
-  asio::awaitable<bool> serve_one(Session& session);
+  asio::awaitable<bool> serve_one(std::shared_ptr<Session> session);
+  asio::awaitable<error_code> read(std::shared_ptr<Session> session, Parser& parser);
   asio::awaitable<bool> write(Session& session, Answer answer);
   asio::awaitable<void> refuse(Session& session, ProtocolFault fault);
   asio::awaitable<HttpResponse> call_handler(HttpRequest request);
@@ -176,13 +183,16 @@ asio::awaitable<void> HttpServer::State::accept() {
 asio::awaitable<void> HttpServer::State::serve(std::shared_ptr<Session> session) {
   const auto self = shared_from_this();
   if (static_cast<int>(sessions.size()) >= options.http.connections_max) {
+    if (refused == kRefusedMax) co_return;
+    ++refused;
     auto refusing = refuse(*session, ProtocolFault::TooManyConnections);
     co_await std::move(refusing);
+    --refused;
     co_return;
   }
   sessions.insert(session.get());
   for (bool goes_on = true; goes_on && !is_stopping;) {
-    auto serving = serve_one(*session);
+    auto serving = serve_one(session);
     goes_on = co_await std::move(serving);
   }
   sessions.erase(session.get());
@@ -190,32 +200,50 @@ asio::awaitable<void> HttpServer::State::serve(std::shared_ptr<Session> session)
   session->stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
 }
 
+// Waits for a request and reads it. The stream's own expiry closes the socket, and a slow client's
+// answer with it: so a timer stops the reading first, and the expiry only bounds what else may
+// wait.
+asio::awaitable<error_code> HttpServer::State::read(std::shared_ptr<Session> session,
+                                                    Parser& parser) {
+  error_code error;
+  auto& stream = session->stream;
+  auto& buffer = session->buffer;
+  session->is_late = false;
+  session->is_idle = buffer.size() == 0;
+  if (session->is_idle) {  // wait for its first byte: that may take long, the rest may not
+    stream.expires_after(options.http.idle_timeout);
+    const auto size = co_await stream.async_read_some(buffer.prepare(4096), into(error));
+    if (error) co_return error;
+    buffer.commit(size);
+    session->is_idle = false;
+  }
+  stream.expires_after(options.http.request_timeout + kLinger);
+  session->reading_until.expires_after(options.http.request_timeout);
+  session->reading_until.async_wait([session](error_code) {
+    if (session->reading_until.expiry() > std::chrono::steady_clock::now()) return;  // it was read
+    session->is_late = true;
+    session->stream.cancel();
+  });
+  co_await http::async_read_header(stream, buffer, parser, into(error));
+  if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+    http::response<http::empty_body> go_on(http::status::continue_, 11);
+    co_await http::async_write(stream, go_on, into(error));
+  }
+  if (!error) co_await http::async_read(stream, buffer, parser, into(error));
+  session->reading_until.expires_at(Instant::max());
+  co_return error;
+}
+
 // Reads one request and answers it; false when the connection is done.
-asio::awaitable<bool> HttpServer::State::serve_one(Session& session) {
+asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> session) {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(options.http.header_bytes_max));
   parser.body_limit(options.http.body_bytes_max);
-  error_code error;
-
-  session.is_idle = session.buffer.size() == 0;
-  if (session.is_idle) {  // wait for its first byte: that may take long, the rest may not
-    session.stream.expires_after(options.http.idle_timeout);
-    const auto size =
-        co_await session.stream.async_read_some(session.buffer.prepare(4096), into(error));
-    if (error) co_return false;
-    session.buffer.commit(size);
-    session.is_idle = false;
-  }
-  session.stream.expires_after(options.http.request_timeout);
-  co_await http::async_read_header(session.stream, session.buffer, parser, into(error));
-  if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-    http::response<http::empty_body> go_on(http::status::continue_, 11);
-    co_await http::async_write(session.stream, go_on, into(error));
-  }
-  if (!error) co_await http::async_read(session.stream, session.buffer, parser, into(error));
+  auto reading = read(session, parser);
+  const auto error = co_await std::move(reading);
   if (error) {
-    if (const auto fault = fault_of(error)) {
-      auto refusing = refuse(session, *fault);
+    if (const auto fault = session->is_late ? ProtocolFault::TooSlow : fault_of(error)) {
+      auto refusing = refuse(*session, *fault);
       co_await std::move(refusing);
     }
     co_return false;
@@ -239,7 +267,7 @@ asio::awaitable<bool> HttpServer::State::serve_one(Session& session) {
     answer.response = options.on_protocol_error(ProtocolFault::Malformed, request.id);
   }
   answer.keep_alive = answer.keep_alive && !is_stopping;
-  auto writing = write(session, std::move(answer));
+  auto writing = write(*session, std::move(answer));
   co_return co_await std::move(writing);
 }
 
@@ -289,7 +317,7 @@ asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault 
   session.stream.socket().shutdown(tcp::socket::shutdown_send, error);
   constexpr std::size_t kLingerBytes = std::size_t{64} << 20;
   std::vector<char> scrap(std::size_t{64} << 10);
-  session.stream.expires_after(std::chrono::seconds(2));
+  session.stream.expires_after(kLinger);
   for (std::size_t read = 0; !error && read < kLingerBytes;) {
     read += co_await session.stream.async_read_some(asio::buffer(scrap), into(error));
   }

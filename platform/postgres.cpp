@@ -1,5 +1,7 @@
 #include "platform/postgres.hpp"
 
+#include <poll.h>
+
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -26,6 +28,14 @@ Error error_of_sqlstate(std::string sqlstate, std::string context) {
     fault = Fault::Unavailable;
   }
   return {fault, std::move(context), std::move(sqlstate)};
+}
+
+// The server has hung up: what is sent now would be lost, and whether it was done could not be
+// told.
+bool is_closed(const pqxx::connection& connection) {
+  if (!connection.is_open()) return true;
+  pollfd socket{connection.sock(), POLLRDHUP, 0};
+  return poll(&socket, 1, 0) > 0;
 }
 
 // After a refused statement the session is as good as before. After anything else it may be gone,
@@ -82,7 +92,7 @@ Result<std::unique_ptr<pqxx::connection>> connect(const DatabaseConfig& config,
 struct PgPool::State {
   boost::asio::any_io_executor loop;
   DatabaseConfig config;
-  std::function<void(pqxx::connection&)> on_connect;
+  IdleLoss idle_loss = IdleLoss::Reconnect;
 
   mutable std::mutex mutex;
   std::condition_variable wake;
@@ -98,21 +108,18 @@ struct PgPool::State {
   };
 
   Result<pqxx::connection*> ready(Session& session, int wanted, const std::string& name) {
-    if (session.connection && session.generation == wanted && session.connection->is_open()) {
-      return session.connection.get();
+    if (session.connection && session.generation == wanted) {
+      if (!is_closed(*session.connection)) return session.connection.get();
+      session.connection.reset();
+      if (idle_loss == IdleLoss::Tell) {
+        return Error{Fault::Unavailable, "PostgreSQL has closed an idle connection"};
+      }
     }
     session.connection.reset();
     auto connected = connect(config, name);
     if (!connected) return connected.error();
     session.connection = std::move(connected.value());
     session.generation = wanted;
-    if (on_connect) {
-      const auto prepared = guarded([&] { on_connect(*session.connection); });
-      if (!prepared) {
-        session.connection.reset();
-        return Error{Fault::Unavailable, prepared.error().context};
-      }
-    }
     return session.connection.get();
   }
 
@@ -134,12 +141,12 @@ struct PgPool::State {
 };
 
 PgPool::PgPool(boost::asio::any_io_executor loop, DatabaseConfig config,
-               std::string application_name, std::function<void(pqxx::connection&)> on_connect)
+               std::string application_name, IdleLoss idle_loss)
     : state_(std::make_unique<State>()) {
   state_->loop = std::move(loop);
   state_->config = std::move(config);
   state_->application_name = std::move(application_name);
-  state_->on_connect = std::move(on_connect);
+  state_->idle_loss = idle_loss;
   for (int i = 0; i < state_->config.connections; ++i) {
     state_->threads.emplace_back([state = state_.get()] { state->serve(); });
   }

@@ -27,8 +27,19 @@ namespace koshel::platform {
 //   SQLSTATE 53xxx, 25006 (now a standby)       Unavailable
 //   SQLSTATE 08xxx, 57Pxx (the session ended)   InDoubt
 //   any other SQLSTATE                          Internal, with `sqlstate` set
+// Work that returns a Result itself is not wrapped twice.
+template <class T>
+struct GuardedResult {
+  using type = Result<T>;
+};
+template <class T>
+struct GuardedResult<Result<T>> {
+  using type = Result<T>;
+};
 template <class Work>
-auto guarded(Work&& work) -> Result<std::invoke_result_t<Work>>;
+using Guarded = typename GuardedResult<std::invoke_result_t<Work>>::type;
+template <class Work>
+Guarded<Work> guarded(Work&& work);
 Error error_of_current_exception();
 
 // Opens a connection with the session settings every Koshel session has (jit off, READ COMMITTED,
@@ -36,11 +47,16 @@ Error error_of_current_exception();
 Result<std::unique_ptr<pqxx::connection>> connect(const DatabaseConfig& config,
                                                   const std::string& application_name);
 
+// What becomes of a session that the server has closed while it was idle.
+enum class IdleLoss {
+  Reconnect,  // nothing was lost: the next work runs on a new one
+  Tell,       // the next work does not run, it is Unavailable: its owner has to look anew
+};
+
 class PgPool {
  public:
-  // `on_connect` runs on each new connection before any work (may throw).
   PgPool(boost::asio::any_io_executor loop, DatabaseConfig config, std::string application_name,
-         std::function<void(pqxx::connection&)> on_connect = {});
+         IdleLoss idle_loss = IdleLoss::Reconnect);
   ~PgPool();  // waits for running work; work that still waits gets Unavailable
 
   // Runs `work` on a pool thread; `done` on the loop, exactly once. Refused at once with Overloaded

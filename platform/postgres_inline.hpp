@@ -11,7 +11,7 @@
 namespace koshel::platform {
 
 template <class Work>
-auto guarded(Work&& work) -> Result<std::invoke_result_t<Work>> {
+Guarded<Work> guarded(Work&& work) {
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
       work();

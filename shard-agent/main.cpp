@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <iostream>
+#include <thread>
 
 #include "platform/config.hpp"
 #include "platform/http.hpp"
@@ -23,15 +24,33 @@ using namespace koshel;
 
 constexpr int kBadConfig = 2;
 
-Result<agent::AgentService::Setup> prepare_setup(const std::string& file) {
-  KOSHEL_TRY(auto config, platform::load_config(file));
-  if (!config.has_shard || !config.has_directory) {
-    return Error{Fault::Internal, file + ": an agent needs the sections `shard:` and `directory:`"};
-  }
+struct Found {
+  agent::Identity identity;
+  agent::ServerLimits server;
+};
+
+Result<Found> look_at(const platform::Config& config) {
   KOSHEL_TRY(auto connection, platform::connect(config.shard, "koshel-agent-start"));
-  KOSHEL_TRY(const auto server, agent::check_server(*connection));
-  KOSHEL_TRY(auto identity, agent::read_identity(*connection, config.cluster, config.shard_name));
-  return agent::AgentService::Setup{std::move(config), std::move(identity), server, {}};
+  return platform::guarded([&]() -> Result<Found> {
+    KOSHEL_TRY(const auto server, agent::check_server(*connection));
+    KOSHEL_TRY(auto identity, agent::read_identity(*connection, config.cluster, config.shard_name));
+    return Found{std::move(identity), server};
+  });
+}
+
+// Waits for a database that is not there yet, but not for one that is wrong.
+Result<agent::AgentService::Setup> prepare_setup(platform::Config config) {
+  constexpr auto kPause = std::chrono::milliseconds(500);
+  for (;;) {
+    auto found = look_at(config);
+    if (found) {
+      auto& [identity, server] = found.value();
+      return agent::AgentService::Setup{std::move(config), std::move(identity), server, {}};
+    }
+    if (found.error().fault == Fault::Internal) return found.error();
+    spdlog::warn("waiting for the shard's database: {}", found.error().context);
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 int serve(agent::AgentService::Setup setup) {
@@ -82,12 +101,19 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadConfig;
   }
-  auto setup = prepare_setup(file);
-  if (!setup) {
-    std::cerr << "koshel-shard-agent: " << setup.error().context << '\n';
+  auto config = platform::load_config(file);
+  if (!config || !config.value().has_shard || !config.value().has_directory) {
+    std::cerr << "koshel-shard-agent: "
+              << (config ? file + ": an agent needs the sections `shard:` and `directory:`"
+                         : config.error().context)
+              << '\n';
     return kBadConfig;
   }
-  platform::start_log("shard-agent " + setup.value().config.shard_name,
-                      setup.value().config.log_level);
+  platform::start_log("shard-agent " + config.value().shard_name, config.value().log_level);
+  auto setup = prepare_setup(std::move(config.value()));
+  if (!setup) {
+    spdlog::error("{}", setup.error().context);
+    return kBadConfig;
+  }
   return serve(std::move(setup.value()));
 }

@@ -37,7 +37,11 @@ RoundLimits round_limits(const platform::CoordinatorConfig& config) {
 }
 
 LogLimits log_limits(const platform::CoordinatorConfig& config) {
-  return {config.log_keep_interval, config.incarnation_dead_after};
+  LogLimits limits;
+  limits.keep_interval = config.log_keep_interval;
+  limits.unconfirmed_max = static_cast<std::size_t>(config.unconfirmed_rounds_max);
+  limits.dead_after = config.incarnation_dead_after;
+  return limits;
 }
 
 AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {

@@ -95,7 +95,7 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
       book_.set_lane_back(lane, Setback::DirectoryFault, now, out);  // not even prepared
       continue;
     }
-    if (local_.is_asking(lane)) {
+    if (local_.is_asking(lane) || (lane.kind != LaneKind::Local && log_.is_full())) {
       book_.set_lane_back(lane, Setback::ShardFault, now, out);
       continue;
     }

@@ -22,6 +22,7 @@ namespace koshel::coordinator {
 
 struct LogLimits {
   Duration keep_interval = std::chrono::seconds(2);
+  std::size_t unconfirmed_max = 10'000;
   Duration dead_after = std::chrono::seconds(60);  // without a beat, while the directory was read
 };
 
@@ -39,6 +40,8 @@ class LogKeeper {
   void on(const ConfirmReplied& event, Effects& out);
 
   std::size_t unconfirmed() const { return unconfirmed_.size(); }
+  // So many shards do not confirm what was decided that nothing more is to be decided now.
+  bool is_full() const { return unconfirmed_.size() >= limits_.unconfirmed_max; }
 
  private:
   struct Part {

@@ -117,7 +117,8 @@ std::string AgentApi::metrics() const {
   const platform::MetricsPage::Labels shard{{"shard", service_.setup().identity.shard_name}};
   const auto number = [](auto value) { return static_cast<double>(value); };
   platform::MetricsPage page;
-  page.counter("agent_legs_applied_total", "Sides of transfers that were committed here",
+  page.gauge("build_info", "1, with the version that runs", 1, {{"version", KOSHEL_VERSION}})
+      .counter("agent_legs_applied_total", "Sides of transfers that were committed here",
                number(counters.transfers_applied), shard)
       .counter("agent_rounds_local_total", "Rounds on this shard alone",
                number(counters.rounds_local), shard)

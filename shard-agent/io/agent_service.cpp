@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <random>
 
 #include "platform/log.hpp"
 #include "platform/spawn.hpp"
@@ -54,6 +55,14 @@ std::string detail_of(const Result<T>& result) {
   return result ? "" : result.error().context;
 }
 
+// So that an agent can tell its own last take-over from another's.
+std::string made_up_name() {
+  std::random_device chance;
+  std::string name;
+  for (int i = 0; i < 4; ++i) name += std::to_string(chance()) + (i < 3 ? "-" : "");
+  return name;
+}
+
 bool is_disconnect(DbOutcome outcome) {
   return outcome == DbOutcome::Lost || outcome == DbOutcome::Disconnected;
 }
@@ -78,7 +87,9 @@ AgentLimits limits_of(const platform::AgentConfig& config, const ServerLimits& s
 AgentService::AgentService(asio::io_context& loop, Setup setup)
     : loop_(loop),
       setup_(std::move(setup)),
-      shard_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0))),
+      agent_(made_up_name()),
+      shard_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0)),
+             platform::IdleLoss::Tell),
       control_(loop.get_executor(), control_config(setup_.config.shard), "koshel-agent-control"),
       directory_(loop.get_executor(), setup_.config.directory, "koshel-agent-decisions"),
       log_(directory_),
@@ -221,7 +232,7 @@ void AgentService::execute(ScanPrepared&& effect) {
   shard_.post([identity = setup_.identity](
                   pqxx::connection& connection) { return prepared_rounds(connection, identity); },
               [this, scan = effect.scan](Result<std::vector<messages::PreparedRound>> read) {
-                PreparedScanned event{scan, std::nullopt};
+                PreparedScanned event{scan, std::nullopt, is_disconnect(outcome_of(read))};
                 if (read) {
                   event.prepared.emplace();
                   oldest_prepared_seconds_ = 0;
@@ -246,22 +257,24 @@ void AgentService::execute(ForgetHolds&& effect) {
 }
 
 void AgentService::execute(TakeOver&& effect) {
-  control_.post(
-      [identity = setup_.identity, known = effect.known](pqxx::connection& connection) {
-        return take_over(connection, identity, known);
-      },
-      [this](Result<TakeOverDone> done) {
-        if (!done) {
-          spdlog::warn("cannot take over the shard yet: {}", done.error().context);
-          step(TakenOver{std::nullopt, {}});
-          return;
-        }
-        auto& [epoch, in_doubt] = done.value();
-        spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
-                     setup_.identity.shard_name, epoch.value(), in_doubt.size());
-        shard_.reconnect_as(session_name(epoch));
-        step(TakenOver{epoch, std::move(in_doubt)});
-      });
+  control_.post([identity = setup_.identity, wish = TakeOverWish{agent_, effect.known}](
+                    pqxx::connection& connection) { return take_over(connection, identity, wish); },
+                [this](Result<TakeOverDone> done) {
+                  if (!done) {
+                    spdlog::warn("cannot take over the shard yet: {}", done.error().context);
+                    step(TakenOver{std::nullopt, {}});
+                    return;
+                  }
+                  auto& [epoch, in_doubt] = done.value();
+                  if (!epoch) {
+                    step(TakenOver{std::nullopt, {}, true});
+                    return;
+                  }
+                  spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
+                               setup_.identity.shard_name, epoch->value(), in_doubt.size());
+                  shard_.reconnect_as(session_name(*epoch));
+                  step(TakenOver{epoch, std::move(in_doubt)});
+                });
 }
 
 void AgentService::execute(Answer&& effect) {

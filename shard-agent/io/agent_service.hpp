@@ -73,6 +73,7 @@ class AgentService {
 
   boost::asio::io_context& loop_;
   Setup setup_;
+  std::string agent_;         // this start's name in the shard's database
   platform::PgPool shard_;    // sessions named after the epoch
   platform::PgPool control_;  // one session, for taking over
   platform::PgPool directory_;

@@ -85,7 +85,9 @@ std::string session_name(Epoch epoch) {
 namespace {
 
 constexpr auto kTakeEpoch =
-    "update identity set epoch = epoch + 1 where epoch >= $1 returning epoch";
+    "update identity set epoch = epoch + 1, taken_by = $2 "
+    "where epoch >= $1 and ($1 = 0 or taken_by = $2) returning epoch";
+constexpr auto kEpoch = "select epoch from identity";
 // By name: whoever is not ours is left alone, and a name of another form is never read as a number.
 constexpr auto kTerminateOlder = R"(
   select count(pg_terminate_backend(pid)) from pg_stat_activity
@@ -100,13 +102,15 @@ constexpr auto kForgetOthers =
     "delete from holds where gid <> all($1) and exists (select from identity where epoch = $2)";
 
 // The session's name says its epoch from the moment that the epoch is there.
-Epoch take_epoch(pqxx::connection& connection, Epoch known) {
+std::optional<Epoch> take_epoch(pqxx::connection& connection, const TakeOverWish& wish) {
   pqxx::work transaction(connection);
-  const auto rows = transaction.exec_params(kTakeEpoch, known.value());
+  const auto rows = transaction.exec_params(kTakeEpoch, wish.known.value(), wish.agent);
   if (rows.empty()) {
-    throw std::runtime_error(
-        "this database is behind epoch " + std::to_string(known.value()) +
-        ", which its shard has reached: it is an old primary or an old copy and is not served");
+    const Epoch found(transaction.exec(kEpoch)[0][0].as<std::int64_t>());
+    if (found >= wish.known) return std::nullopt;
+    throw std::runtime_error("this database is at epoch " + std::to_string(found.value()) +
+                             ", its shard has reached " + std::to_string(wish.known.value()) +
+                             ": it is an old primary or an old copy and is not served");
   }
   const Epoch epoch(rows[0][0].as<std::int64_t>());
   transaction.exec("set application_name = " + transaction.quote(session_name(epoch)));
@@ -125,14 +129,17 @@ void end_older_sessions(pqxx::nontransaction& session, Epoch epoch) {
 
 }  // namespace
 
-TakeOverDone take_over(pqxx::connection& connection, const Identity& identity, Epoch known) {
+TakeOverDone take_over(pqxx::connection& connection, const Identity& identity,
+                       const TakeOverWish& wish) {
   TakeOverDone done;
-  done.epoch = take_epoch(connection, known);
+  done.epoch = take_epoch(connection, wish);
+  if (!done.epoch) return done;
+  const auto epoch = *done.epoch;
   {
     pqxx::nontransaction session(connection);
-    end_older_sessions(session, done.epoch);
-    if (session.exec_params(kBarrier, done.epoch.value()).affected_rows() != 1) {
-      throw std::runtime_error("a newer agent has taken over at the same time");
+    end_older_sessions(session, epoch);
+    if (session.exec_params(kBarrier, epoch.value()).affected_rows() != 1) {
+      return {};  // another agent was faster
     }
   }
   std::vector<std::string> gids;
@@ -145,7 +152,7 @@ TakeOverDone take_over(pqxx::connection& connection, const Identity& identity, E
     }
     done.in_doubt.push_back(std::move(round));
   }
-  session.exec_params(kForgetOthers, array_of(gids), done.epoch.value());
+  session.exec_params(kForgetOthers, array_of(gids), epoch.value());
   return done;
 }
 

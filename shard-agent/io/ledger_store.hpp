@@ -24,7 +24,7 @@ struct ServerLimits {
 };
 
 struct TakeOverDone {
-  Epoch epoch;
+  std::optional<Epoch> epoch;  // nullopt: another agent has taken over since `known`
   std::vector<InDoubtRound> in_doubt;
 };
 
@@ -41,7 +41,12 @@ std::string session_name(Epoch epoch);
 // Takes the next epoch, ends every session of older ones and waits until they are gone, then tells
 // what is prepared. Until it returns, appends of an old agent may still be running; after it, none
 // is. Throws, and has done no harm, if the database is behind the epoch that is known already.
-TakeOverDone take_over(pqxx::connection& connection, const Identity& identity, Epoch known);
+struct TakeOverWish {
+  std::string agent;  // who asks: the same at each take-over of one start
+  Epoch known;        // the last epoch it had; 0: it has just started, and takes over from anybody
+};
+TakeOverDone take_over(pqxx::connection& connection, const Identity& identity,
+                       const TakeOverWish& wish);
 
 struct ShardState {
   std::vector<AccountHead> heads;

@@ -112,11 +112,16 @@ void AgentMachine::handle(PreparedScanned&& event, const Now& now, Effects& out)
   ++memory_.counters.prepared_scans;
   next_scan_ = now.steady + memory_.limits.scan_interval;
   if (state_ == State::Serving) cross_.on(event, out);
+  conclude(event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None, out);
 }
 
 void AgentMachine::handle(TakenOver&& event, const Now& now, Effects& out) {
   is_taking_over_ = false;
   if (state_ != State::TakingOver) return;
+  if (event.is_outrun) {
+    stop(out);
+    return;
+  }
   if (!event.epoch) {
     next_take_over_ = now.steady + memory_.limits.take_over_retry;
     return;
@@ -162,10 +167,14 @@ void AgentMachine::conclude(Aftermath aftermath, Effects& out) {
       memory_.keys_in_flight.clear();
       return;
     case Aftermath::Outrun:
-      state_ = State::Stopped;
-      out.emplace_back(Stop{"a newer agent has taken over this shard"});
+      stop(out);
       return;
   }
+}
+
+void AgentMachine::stop(Effects& out) {
+  state_ = State::Stopped;
+  out.emplace_back(Stop{"a newer agent has taken over this shard"});
 }
 
 }  // namespace koshel::agent

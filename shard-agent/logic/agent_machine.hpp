@@ -3,11 +3,12 @@
 // means. Owns the shard's memory, the local rounds and this shard's part in cross-shard rounds;
 // never touches a socket, a clock or the database.
 //
-//   state       event                                  next
-//   TakingOver  TakenOver with an epoch                Serving; what is in doubt is held and asked
-//   about TakingOver  TakenOver without, after a pause       TakingOver: tries again Serving     a
-//   connection was lost                  TakingOver: everything remembered is forgotten any
-//   OldEpoch                               Stopped: a newer agent serves the shard
+//   state       event                               next
+//   TakingOver  TakenOver with an epoch             Serving; what is in doubt is held, asked about
+//   TakingOver  TakenOver without, after a pause    TakingOver: tries again
+//   TakingOver  TakenOver: another was there since  Stopped
+//   Serving     a connection was lost               TakingOver: all that was remembered is forgotten
+//   Serving     OldEpoch, for a round of its own    Stopped: a newer agent serves the shard
 
 #include "shard-agent/logic/cross_rounds.hpp"
 #include "shard-agent/logic/local_rounds.hpp"
@@ -54,6 +55,7 @@ class AgentMachine {
   // `fault`: what is unsound in the round itself.
   std::optional<messages::RoundFailed> find_objection(std::optional<std::string> fault) const;
   void conclude(Aftermath aftermath, Effects& out);
+  void stop(Effects& out);
 
   State state_ = State::New;
   ShardMemory memory_;

@@ -77,6 +77,7 @@ struct PreparedScanned {
     double age_seconds = 0;
   };
   std::optional<std::vector<Found>> prepared;  // own gids only; nullopt: could not be read
+  bool is_disconnected = false;
 };
 struct InDoubtRound {
   RoundId round;
@@ -85,6 +86,7 @@ struct InDoubtRound {
 struct TakenOver {             // of effect TakeOver
   std::optional<Epoch> epoch;  // nullopt: not yet possible, try again
   std::vector<InDoubtRound> in_doubt;
+  bool is_outrun = false;  // another agent has taken over since
 };
 struct Tick {};
 

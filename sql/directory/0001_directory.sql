@@ -137,7 +137,8 @@ create function close_incarnation(p_incarnation bigint, p_limit integer)
 returns table (sequence bigint, participants integer[])
 language plpgsql as $$
 begin
-  update incarnations set is_closed = true, fence = 9223372036854775807 where id = p_incarnation;
+  update incarnations set is_closed = true, fence = 9223372036854775807
+   where id = p_incarnation and not is_closed;
   delete from decisions d where d.incarnation = p_incarnation and not d.is_commit;
   return query select d.sequence, d.participants from decisions d
                 where d.incarnation = p_incarnation order by d.sequence limit p_limit;

@@ -5,7 +5,8 @@ create table identity (
   cluster    text not null,
   shard_id   integer not null,
   shard_name text not null,
-  epoch      bigint not null default 0               -- goes up with every start of the agent
+  epoch      bigint not null default 0,              -- goes up with every take-over
+  taken_by   text not null default ''                -- a name that each start of an agent makes up
 );
 
 -- Who has a row here is owned by this shard; copied history alone owns nothing.

@@ -87,6 +87,9 @@ class RecoveryTest(unittest.TestCase):
         self.finish(load)
 
     def test_a_stopped_agent_that_wakes_up_finds_its_epoch_over(self):
+        names = self.users()
+        on_one = [name for name in names if self.api.get(f"/v1/users/{name}").json["shard"] == "shard-1"]
+        before = self.api.balance(on_one[0])
         status = self.cluster.processes()["agent-1"]
         os.kill(status["pid"], signal.SIGSTOP)
         config = os.path.join(self.cluster.path, "agent-1.yml")
@@ -108,14 +111,17 @@ class RecoveryTest(unittest.TestCase):
             wait_until(is_ready, "the second agent")
             os.kill(status["pid"], signal.SIGCONT)
             # Whatever the old one is asked now, it must not answer from what it remembers.
-            names = self.users()
-            for payer, payee in zip(names, names[1:]):
-                self.api.transfer(payer, payee, "1")
+            for payee in names:
+                for amount in ("1", "100000"):  # one that fits, one to be refused
+                    if payee != on_one[0]:
+                        reply = self.api.transfer(on_one[0], payee, amount, Koshel_Deadline_Ms=2000)
+                        self.assertIn(reply.status, (503, 504), reply.text)
             wait_until(lambda: self.cluster.processes()["agent-1"]["pid"] is None, "the old agent's end")
         finally:
             second.send_signal(signal.SIGTERM)
             second.wait(30)
         self.cluster.restart("agent-1")
+        self.assertEqual(self.api.balance(on_one[0]), before)
         self.cluster.check_books()
 
     def test_with_the_directory_down_a_shard_serves_its_own(self):

@@ -9,14 +9,14 @@ using platform::HttpResponse;
 
 namespace {
 
-Respond wrong_method(std::string allowed) {
-  auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes " + allowed});
-  response.headers.emplace_back("Allow", allowed);
+Respond answer(HttpResponse response) {
   co_return response;
 }
 
-Respond not_found(std::string path) {
-  co_return to_response({ProblemCode::NotFound, "there is nothing at " + path});
+Respond wrong_method(const std::string& allowed) {
+  auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes " + allowed});
+  response.headers.emplace_back("Allow", allowed);
+  return answer(std::move(response));
 }
 
 HttpResponse plain(int status, std::string text) {
@@ -26,14 +26,14 @@ HttpResponse plain(int status, std::string text) {
 }  // namespace
 
 Respond Api::handle(HttpRequest request) {
-  auto path = request.path;
-  auto respond = route(request);
-  return respond ? std::move(*respond) : not_found(std::move(path));
+  const auto path = request.path;
+  if (auto respond = route(request)) return std::move(*respond);
+  return answer(to_response({ProblemCode::NotFound, "there is nothing at " + path}));
 }
 
 std::optional<Respond> Api::route(HttpRequest& request) {
   const auto& segments = request.segments;
-  if (segments.size() == 1) return operational(std::move(request));
+  if (segments.size() == 1) return operational(request);
   if (segments.size() < 2 || segments[0] != "v1") return std::nullopt;
   if (segments[1] == "users") return route_users(request);
   if (segments[1] == "admin") return route_admin(request);
@@ -60,13 +60,12 @@ std::optional<Respond> Api::route_users(HttpRequest& request) {
     return wrong_method("GET, POST");
   }
   auto name = segments[2];
-  if (segments.size() == 3 && name == "batch" && method == "POST") {
-    return users_.create_batch(std::move(request));
-  }
   if (segments.size() == 3) {
+    const bool is_batch = name == "batch";  // a user may be called so, too
     if (method == "GET") return users_.show(std::move(request), std::move(name));
     if (method == "PATCH") return users_.change(std::move(request), std::move(name));
-    return wrong_method("GET, PATCH");
+    if (method == "POST" && is_batch) return users_.create_batch(std::move(request));
+    return wrong_method(is_batch ? "GET, PATCH, POST" : "GET, PATCH");
   }
   if (segments.size() == 4 && segments[3] == "entries") {
     if (method != "GET") return wrong_method("GET");
@@ -95,25 +94,21 @@ std::optional<Respond> Api::route_admin(HttpRequest& request) {
   return std::nullopt;
 }
 
-Respond Api::operational(HttpRequest request) {
+std::optional<Respond> Api::operational(const HttpRequest& request) const {
   const auto& path = request.path;
   const bool is_known =
       path == "/healthz" || path == "/readyz" || path == "/metrics" || path == "/openapi.yaml";
-  if (!is_known) co_return to_response({ProblemCode::NotFound, "there is nothing at " + path});
-  if (request.method != "GET" && request.method != "HEAD") {
-    auto response = to_response({ProblemCode::MethodNotAllowed, "this path takes GET"});
-    response.headers.emplace_back("Allow", "GET");
-    co_return response;
-  }
-  if (path == "/healthz") co_return plain(200, "alive");
+  if (!is_known) return std::nullopt;
+  if (request.method != "GET" && request.method != "HEAD") return wrong_method("GET, HEAD");
+  if (path == "/healthz") return answer(plain(200, "alive"));
   if (path == "/readyz") {
-    co_return context_.service.is_ready() ? plain(200, "ready")
-                                          : plain(503, "the directory cannot be reached");
+    return answer(context_.service.is_ready() ? plain(200, "ready")
+                                              : plain(503, "the directory cannot be reached"));
   }
   if (path == "/metrics") {
-    co_return HttpResponse{200, platform::MetricsPage::kContentType, metrics(), {}};
+    return answer({200, platform::MetricsPage::kContentType, metrics(), {}});
   }
-  co_return HttpResponse{200, "application/yaml", std::string(openapi_text()), {}};
+  return answer({200, "application/yaml", std::string(openapi_text()), {}});
 }
 
 HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {
@@ -137,7 +132,8 @@ std::string Api::metrics() const {
   const auto& counters = machine.counters();
   const auto number = [](auto value) { return static_cast<double>(value); };
   platform::MetricsPage page;
-  page.counter("rounds_total", "Rounds started", number(counters.rounds_local), {{"kind", "local"}})
+  page.gauge("build_info", "1, with the version that runs", 1, {{"version", KOSHEL_VERSION}})
+      .counter("rounds_total", "Rounds started", number(counters.rounds_local), {{"kind", "local"}})
       .counter("rounds_total", "Rounds started", number(counters.rounds_cross), {{"kind", "cross"}})
       .counter("orders_finished_total", "Orders answered", number(counters.orders_finished))
       .counter("orders_overloaded_total", "Orders refused because too many wait",

@@ -21,7 +21,7 @@ class Api {
   std::optional<Respond> route(platform::HttpRequest& request);
   std::optional<Respond> route_users(platform::HttpRequest& request);
   std::optional<Respond> route_admin(platform::HttpRequest& request);
-  Respond operational(platform::HttpRequest request);
+  std::optional<Respond> operational(const platform::HttpRequest& request) const;
   std::string metrics() const;
 
   ApiContext context_;

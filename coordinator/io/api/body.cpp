@@ -1,6 +1,8 @@
 #include "coordinator/io/api/body.hpp"
 
 #include <algorithm>
+#include <boost/algorithm/string/predicate.hpp>
+#include <boost/algorithm/string/trim.hpp>
 
 #include "base/name.hpp"
 #include "coordinator/io/api/duplicate_keys.hpp"
@@ -19,19 +21,41 @@ Problem invalid_amount(std::string_view field, std::string_view what) {
   return {ProblemCode::InvalidAmount, std::string(field) + " " + std::string(what)};
 }
 
-Checked<RawAmount> amount_of(std::string_view name, const json::value& value) {
+Checked<RawAmount> amount_of(std::string_view name, const json::value& value, AmountRule rule) {
   if (!value.is_string()) {
     return invalid_amount(name, "must be a decimal string such as \"10.50\", not a number");
   }
-  return RawAmount{std::string(value.get_string())};
+  const std::string_view text = value.get_string();
+  constexpr Currency kAny{CurrencyId(), "", 0};
+  if (const auto fault = parse_amount(text, kAny).fault; fault == AmountFault::NotANumber) {
+    return invalid_amount(name, describe(*fault));
+  }
+  const bool is_zero = text.find_first_of("123456789") == std::string_view::npos;
+  const bool is_negative = !is_zero && text.starts_with('-');
+  if (rule == AmountRule::Positive && (is_zero || is_negative)) {
+    return invalid_amount(name, "must be above zero");
+  }
+  if (rule == AmountRule::NotNegative && is_negative) {
+    return invalid_amount(name, "must not be below zero");
+  }
+  return RawAmount{std::string(text)};
+}
+
+bool has_nul(const json::value& value) {
+  const auto is_in = [](std::string_view text) { return text.find('\0') != text.npos; };
+  if (value.is_string()) return is_in(value.get_string());
+  if (value.is_array()) return std::ranges::any_of(value.get_array(), has_nul);
+  return value.is_object() && std::ranges::any_of(value.get_object(), [&](const auto& member) {
+           return is_in(member.key()) || has_nul(member.value());
+         });
 }
 
 }  // namespace
 
 Checked<json::object> read_body(const platform::HttpRequest& request) {
   if (const auto* type = request.header("content-type")) {
-    const auto media = type->substr(0, type->find(';'));
-    if (media.find("application/json") == std::string::npos) {
+    const auto media = boost::algorithm::trim_copy(type->substr(0, type->find(';')));
+    if (!boost::algorithm::iequals(media, "application/json")) {
       return Problem{ProblemCode::UnsupportedMediaType,
                      "send Content-Type: application/json, not " + *type};
     }
@@ -83,16 +107,16 @@ Checked<std::optional<std::string>> Fields::optional_text(std::string_view name)
   return std::optional(std::string(value->get_string()));
 }
 
-Checked<RawAmount> Fields::required_amount(std::string_view name) {
+Checked<RawAmount> Fields::required_amount(std::string_view name, AmountRule rule) {
   const auto* value = find(name);
   if (value == nullptr) return invalid(name, "is missing");
-  return amount_of(name, *value);
+  return amount_of(name, *value, rule);
 }
 
-Checked<std::optional<RawAmount>> Fields::optional_amount(std::string_view name) {
+Checked<std::optional<RawAmount>> Fields::optional_amount(std::string_view name, AmountRule rule) {
   const auto* value = find(name);
   if (value == nullptr) return std::optional<RawAmount>();
-  auto amount = amount_of(name, *value);
+  auto amount = amount_of(name, *value, rule);
   if (!amount) return amount.error();
   return std::optional(std::move(amount.value()));
 }
@@ -113,8 +137,7 @@ Checked<std::string> Fields::optional_metadata() {
     return invalid("metadata",
                    "is longer than " + std::to_string(kMetadataBytesMax) + " bytes of JSON");
   }
-  if (text.find("\\u0000") != std::string::npos)
-    return invalid("metadata", "holds a NUL character");
+  if (has_nul(*value)) return invalid("metadata", "holds a NUL character");
   return text;
 }
 
@@ -127,19 +150,13 @@ std::optional<Problem> Fields::find_unknown() const {
   return std::nullopt;
 }
 
-Checked<Money> to_money(NamedAmount amount, const Currency& currency, AmountRule rule) {
+Checked<Money> to_money(NamedAmount amount, const Currency& currency) {
   const auto [money, fault] = parse_amount(amount.amount.text, currency);
   if (fault == AmountFault::TooManyDecimals) {
     return invalid_amount(amount.name, "has more decimals than " + std::string(currency.code) +
                                            " has (" + std::to_string(currency.decimals) + ")");
   }
   if (fault) return invalid_amount(amount.name, describe(*fault));
-  if (rule == AmountRule::Positive && !money.is_positive()) {
-    return invalid_amount(amount.name, "must be above zero");
-  }
-  if (rule == AmountRule::NotNegative && money < Money()) {
-    return invalid_amount(amount.name, "must not be below zero");
-  }
   return money;
 }
 

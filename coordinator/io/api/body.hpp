@@ -25,10 +25,12 @@ Checked<boost::json::object> read_body(const platform::HttpRequest& request);
 Checked<const boost::json::array*> read_batch(const boost::json::object& body,
                                               std::string_view member);
 
-// An amount as the client wrote it; its currency is known only once the user is.
+// A plain decimal as the client wrote it, of a sign that its rule allows. How many decimals it may
+// have and how large it may be depends on the currency, which is known only once the user is.
 struct RawAmount {
   std::string text;
 };
+enum class AmountRule { Positive, NotNegative, Any };
 
 // Reads the members of one object, then checks that there were no others.
 class Fields {
@@ -37,8 +39,9 @@ class Fields {
 
   Checked<std::string> required_text(std::string_view name);
   Checked<std::optional<std::string>> optional_text(std::string_view name);
-  Checked<RawAmount> required_amount(std::string_view name);
-  Checked<std::optional<RawAmount>> optional_amount(std::string_view name);
+  // INVALID_AMOUNT.
+  Checked<RawAmount> required_amount(std::string_view name, AmountRule rule);
+  Checked<std::optional<RawAmount>> optional_amount(std::string_view name, AmountRule rule);
   Checked<std::optional<std::int64_t>> optional_integer(std::string_view name);
   // An object, as text, or empty.
   Checked<std::string> optional_metadata();
@@ -50,12 +53,12 @@ class Fields {
   std::vector<std::string_view> read_;
 };
 
-enum class AmountRule { Positive, NotNegative, Any };
 struct NamedAmount {
   std::string_view name;
   const RawAmount& amount;
 };
-Checked<Money> to_money(NamedAmount amount, const Currency& currency, AmountRule rule);
+// INVALID_AMOUNT: too many decimals for the currency, or too large.
+Checked<Money> to_money(NamedAmount amount, const Currency& currency);
 
 // A user's name in normal form, or `@world` where that is allowed. VALIDATION_ERROR.
 Checked<std::string> to_user_name(std::string_view field, std::string_view text);

@@ -12,28 +12,29 @@ using platform::HttpResponse;
 
 namespace {
 
+Problem other_request() {
+  return {ProblemCode::InvalidCursor, "the cursor belongs to another request"};
+}
+
 struct Position {
   bool is_newest_first = false;
-  Version from;  // 0: the beginning of the order
+  Version from;                      // 0: the beginning of the order
+  std::optional<AccountId> account;  // whose entries the cursor is for
 };
 
 // The cursor carries the account, the order and the next version; a contradicting `order` is
 // refused.
-Checked<Position> position_of(const HttpRequest& request, const PageRequest& page,
-                              AccountId account) {
+Checked<Position> position_of(const HttpRequest& request, const PageRequest& page) {
   const auto* order = request.parameter("order");
   if (order != nullptr && *order != "asc" && *order != "desc") {
     return Problem{ProblemCode::ValidationError, "order must be \"asc\" or \"desc\""};
   }
-  Position position{order != nullptr && *order == "desc", Version()};
+  Position position{order != nullptr && *order == "desc", Version(), std::nullopt};
   if (!page.cursor) return position;
   KOSHEL_TRY(const auto numbers, read_cursor(*page.cursor, "entries", 3));
   const bool is_newest_first = numbers[1] == 1;
-  const bool is_other_order = order != nullptr && position.is_newest_first != is_newest_first;
-  if (AccountId(numbers[0]) != account || is_other_order) {
-    return Problem{ProblemCode::InvalidCursor, "the cursor belongs to another request"};
-  }
-  return Position{is_newest_first, Version(numbers[2])};
+  if (order != nullptr && position.is_newest_first != is_newest_first) return other_request();
+  return Position{is_newest_first, Version(numbers[2]), AccountId(numbers[0])};
 }
 
 std::string entry_json(const messages::TimedEntry& timed, const NamesByAccount& names,
@@ -60,14 +61,17 @@ std::string entry_json(const messages::TimedEntry& timed, const NamesByAccount& 
 Respond UsersApi::entries(HttpRequest request, std::string name) {
   const auto page = page_of(request, {"order"});
   if (!page) co_return to_response(page.error());
+  const auto position = position_of(request, page.value());
+  if (!position) co_return to_response(position.error());
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
   auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(route.error());
   const auto account = route.value().route.account;
-  const auto position = position_of(request, page.value(), account);
-  if (!position) co_return to_response(position.error());
+  if (position.value().account.value_or(account) != account) {
+    co_return to_response(other_request());
+  }
 
   const int limit = page.value().limit;
   const messages::ReadEntries read{account, position.value().from, position.value().is_newest_first,

@@ -1,11 +1,22 @@
 #include "coordinator/io/api/json_text.hpp"
 
+#include <utf8proc.h>
+
 #include <boost/json/serialize.hpp>
 
 namespace koshel::coordinator {
 
 std::string json_quoted(std::string_view text) {
-  return boost::json::serialize(boost::json::string_view(text));
+  std::string valid;
+  valid.reserve(text.size());
+  while (!text.empty()) {
+    utf8proc_int32_t character = 0;
+    const auto size = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                       static_cast<utf8proc_ssize_t>(text.size()), &character);
+    valid += size > 0 ? text.substr(0, static_cast<std::size_t>(size)) : "\uFFFD";
+    text.remove_prefix(size > 0 ? static_cast<std::size_t>(size) : 1);
+  }
+  return boost::json::serialize(boost::json::string_view(valid));
 }
 
 void JsonMembers::name(std::string_view name) {

@@ -8,6 +8,7 @@
 
 namespace koshel::coordinator {
 
+// As a JSON string. What is not UTF-8 (a client's own bytes in a sentence) becomes U+FFFD.
 std::string json_quoted(std::string_view text);
 
 // Members of a JSON object, comma between them, without its braces.

@@ -67,10 +67,10 @@ Problem Problem::with(std::string name, std::string_view text) const {
 std::string members_of(const Problem& problem) {
   const auto& kind = kind_of(problem.code);
   JsonMembers members;
-  members.text("code", kind.name)
-      .text("title", kind.title)
+  members.plain("code", kind.name)
+      .plain("title", kind.title)
       .text("detail", problem.detail)
-      .text("outcome", kind.outcome)
+      .plain("outcome", kind.outcome)
       .raw("retryable", kind.is_retryable ? "true" : "false");
   for (const auto& [name, value] : problem.members) members.raw(name, value);
   return members.take();
@@ -81,7 +81,7 @@ platform::HttpResponse to_response(const Problem& problem) {
   std::string type = "urn:koshel:problem:";
   for (const char c : kind.name) type += c == '_' ? '-' : static_cast<char>(c | 0x20);
   JsonMembers members;
-  members.text("type", type).raw("status", std::to_string(kind.status));
+  members.plain("type", type).raw("status", std::to_string(kind.status));
   platform::HttpResponse response{kind.status,
                                   "application/problem+json",
                                   "{" + members.take() + "," + members_of(problem) + "}",

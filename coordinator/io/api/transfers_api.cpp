@@ -1,12 +1,18 @@
 #include "coordinator/io/api/transfers_api.hpp"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/name.hpp"
 #include "coordinator/io/api/json_text.hpp"
 #include "coordinator/io/api/transfer_ids.hpp"
 #include "coordinator/io/api/transfer_text.hpp"
+#include "platform/spawn.hpp"
 
 namespace koshel::coordinator {
 
@@ -16,6 +22,8 @@ using platform::HttpRequest;
 using platform::HttpResponse;
 
 namespace {
+
+constexpr std::size_t kSearchesMax = 16;  // calls for one batch's hindered plans at a time
 
 bool is_replayed_refusal(const Outcome& outcome) {
   const auto* replayed = std::get_if<Replayed>(&outcome);
@@ -42,7 +50,7 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
   Wish wish;
   KOSHEL_TRY(const auto from, fields.required_text("from"));
   KOSHEL_TRY(const auto to, fields.required_text("to"));
-  KOSHEL_TRY(wish.amount, fields.required_amount("amount"));
+  KOSHEL_TRY(wish.amount, fields.required_amount("amount", AmountRule::Positive));
   KOSHEL_TRY(wish.metadata, fields.optional_metadata());
   wish.key = std::move(key);
   if (!key_field.empty()) {
@@ -74,8 +82,7 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
   plan.currency = &currency_of(anchor->second.currency);
   plan.anchor = {anchor_name, anchor->second};
   auto& transfer = plan.order.transfer;
-  KOSHEL_TRY(transfer.amount,
-             to_money({"amount", wish.amount}, *plan.currency, AmountRule::Positive));
+  KOSHEL_TRY(transfer.amount, to_money({"amount", wish.amount}, *plan.currency));
   transfer.is_keyed = wish.key.has_value();
   transfer.id =
       TransferId(anchor->second.account, wish.key ? suffix_of_key(*wish.key) : random_suffix());
@@ -111,7 +118,7 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
 
 // A key that was used before is answered before what stands in the way of a new transfer.
 asio::awaitable<Problem> TransfersApi::obstacle_or_key(const Plan& plan, Instant deadline) {
-  if (!plan.wish.key) co_return *plan.obstacle;
+  if (std::chrono::steady_clock::now() >= deadline) co_return problem_of(FailCode::Overloaded);
   std::vector<TransferId> ids{plan.order.transfer.id};
   auto pending = find(plan.anchor, std::move(ids), deadline);
   const auto found = co_await std::move(pending);
@@ -120,6 +127,27 @@ asio::awaitable<Problem> TransfersApi::obstacle_or_key(const Plan& plan, Instant
   if (found.value().stored) co_return std::get<Problem>(answer_of(KeyReused{}, text));
   if (found.value().is_in_progress) co_return std::get<Problem>(answer_of(KeyInProgress{}, text));
   co_return *plan.obstacle;
+}
+
+// Takes one hindered plan after the other from `search`, until none is left.
+asio::awaitable<void> TransfersApi::answer_hindered(KeySearch& search) {
+  while (search.next < search.places.size()) {
+    auto& done = search.dones[search.places[search.next++]];
+    auto pending = obstacle_or_key(done.value().plan, search.deadline);
+    auto problem = co_await std::move(pending);
+    done = std::move(problem);
+  }
+}
+
+asio::awaitable<void> TransfersApi::answer_all_hindered(KeySearch search) {
+  const auto loop = co_await asio::this_coro::executor;
+  const auto start = [&] { return asio::co_spawn(loop, answer_hindered(search), asio::deferred); };
+  std::vector<decltype(start())> started;
+  while (started.size() < std::min(kSearchesMax, search.places.size())) started.push_back(start());
+  auto group = asio::experimental::make_parallel_group(std::move(started));
+  auto pending = group.async_wait(asio::experimental::wait_for_all(), asio::use_awaitable);
+  const auto [order, failures] = co_await std::move(pending);
+  for (const auto& failure : failures) platform::end_on_failure(failure);
 }
 
 asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked<Wish>> wishes,
@@ -139,6 +167,7 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
   dones.reserve(wishes.size());
   std::vector<Order> orders;
   std::vector<std::size_t> places;
+  std::vector<std::size_t> hindered;  // keyed plans with an obstacle
   for (auto& wish : wishes) {
     if (!wish) {
       dones.emplace_back(wish.error());
@@ -151,20 +180,25 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
     auto planned = plan(std::move(wish.value()), routes.value());
     if (!planned) {
       dones.emplace_back(planned.error());
-    } else if (planned.value().obstacle) {
-      auto pending = obstacle_or_key(planned.value(), deadline);
-      auto problem = co_await std::move(pending);
-      dones.emplace_back(std::move(problem));
-    } else {
-      orders.emplace_back(planned.value().order);
-      places.push_back(dones.size());
-      dones.emplace_back(Done{std::move(planned.value()), Failed{}});
+      continue;
     }
+    const auto& [asked, order, currency, obstacle, anchor] = planned.value();
+    if (obstacle && !asked.key) {
+      dones.emplace_back(*obstacle);
+      continue;
+    }
+    (obstacle ? hindered : places).push_back(dones.size());
+    if (!obstacle) orders.emplace_back(order);
+    dones.emplace_back(Done{std::move(planned.value()), Failed{}});
   }
   auto pending = context_.service.submit(std::move(orders), deadline);
   auto outcomes = co_await std::move(pending);
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     dones[places[i]].value().outcome = std::move(outcomes[i]);
+  }
+  if (!hindered.empty()) {
+    auto searching = answer_all_hindered({std::move(hindered), dones, deadline});
+    co_await std::move(searching);
   }
   co_return dones;
 }

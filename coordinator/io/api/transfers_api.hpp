@@ -39,12 +39,20 @@ class TransfersApi {
     Outcome outcome;
   };
   using Dones = std::vector<Checked<Done>>;
+  struct KeySearch {  // for the keys of plans that have an obstacle
+    std::vector<std::size_t> places;
+    Dones& dones;
+    Instant deadline;
+    std::size_t next = 0;  // of `places`
+  };
 
   static Checked<Wish> read_wish(const boost::json::value& value, std::optional<std::string> key,
                                  std::string_view key_field);
   static Checked<Plan> plan(Wish wish, const RoutesByName& routes);
   boost::asio::awaitable<Dones> carry_out(std::vector<Checked<Wish>> wishes, Instant deadline);
   boost::asio::awaitable<Problem> obstacle_or_key(const Plan& plan, Instant deadline);
+  boost::asio::awaitable<void> answer_hindered(KeySearch& search);
+  boost::asio::awaitable<void> answer_all_hindered(KeySearch search);
   boost::asio::awaitable<Checked<messages::FindTransferDone>> find(directory::NamedRoute anchor,
                                                                    std::vector<TransferId> ids,
                                                                    Instant deadline);

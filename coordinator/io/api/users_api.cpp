@@ -23,8 +23,9 @@ HttpResponse json_response(int status, std::string body) {
   return {status, "application/json", std::move(body), {}};
 }
 
-Problem limits_problem(const Refusal& refusal, const std::string& name, const Currency& currency) {
-  return problem_of(refusal, name, currency);
+Problem name_taken(const std::string& name) {
+  return Problem{ProblemCode::UserAlreadyExists, "there is a user named " + name + " already"}.with(
+      "user", name);
 }
 
 std::optional<Refusal> check_new_limits(Money balance, Money min, Money max) {
@@ -45,9 +46,9 @@ Checked<UsersApi::NewUser> UsersApi::read_user(const json::value& value) const {
   NewUser user;
   KOSHEL_TRY(const auto raw_name, fields.required_text("name"));
   KOSHEL_TRY(user.name, to_user_name("name", raw_name));
-  KOSHEL_TRY(const auto max, fields.required_amount("max_balance"));
-  KOSHEL_TRY(const auto min, fields.optional_amount("min_balance"));
-  KOSHEL_TRY(const auto balance, fields.optional_amount("balance"));
+  KOSHEL_TRY(const auto max, fields.required_amount("max_balance", AmountRule::Any));
+  KOSHEL_TRY(const auto min, fields.optional_amount("min_balance", AmountRule::Any));
+  KOSHEL_TRY(const auto balance, fields.optional_amount("balance", AmountRule::NotNegative));
   KOSHEL_TRY(const auto code, fields.optional_text("currency"));
   if (auto unknown = fields.find_unknown()) return *unknown;
   user.currency = find_currency(code.value_or(context_.config.currency));
@@ -56,14 +57,9 @@ Checked<UsersApi::NewUser> UsersApi::read_user(const json::value& value) const {
                    "currency '" + *code + "' is not a code of ISO 4217 such as \"EUR\""};
   }
   const RawAmount zero{"0"};
-  KOSHEL_TRY(user.max_balance, to_money({"max_balance", max}, *user.currency, AmountRule::Any));
-  KOSHEL_TRY(user.min_balance,
-             to_money({"min_balance", min.value_or(zero)}, *user.currency, AmountRule::Any));
-  KOSHEL_TRY(user.balance, to_money({"balance", balance.value_or(zero)}, *user.currency,
-                                    AmountRule::NotNegative));
-  if (const auto refusal = check_new_limits(user.balance, user.min_balance, user.max_balance)) {
-    return limits_problem(*refusal, user.name, *user.currency);
-  }
+  KOSHEL_TRY(user.max_balance, to_money({"max_balance", max}, *user.currency));
+  KOSHEL_TRY(user.min_balance, to_money({"min_balance", min.value_or(zero)}, *user.currency));
+  KOSHEL_TRY(user.balance, to_money({"balance", balance.value_or(zero)}, *user.currency));
   return user;
 }
 
@@ -89,17 +85,18 @@ asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>&
       continue;
     }
     const auto& user = users[i].value();
-    const auto shard = context_.service.shards().place_user();
     if (!taken) {
       problems[i] = directory_problem(taken.error());
-    } else if (taken.value().contains(user.name) || !seen.insert(user.name).second) {
-      problems[i] =
-          Problem{ProblemCode::UserAlreadyExists, "there is a user named " + user.name + " already"}
-              .with("user", user.name);
-    } else if (!shard) {
+    } else if (taken.value().contains(user.name) || seen.contains(user.name)) {
+      problems[i] = name_taken(user.name);
+    } else if (const auto refusal =
+                   check_new_limits(user.balance, user.min_balance, user.max_balance)) {
+      problems[i] = problem_of(*refusal, user.name, *user.currency);
+    } else if (const auto shard = context_.service.shards().place_user(); !shard) {
       problems[i] = Problem{ProblemCode::ShardUnavailable,
                             "no shard takes new users: add one with `koshel shard add`"};
     } else {
+      seen.insert(user.name);
       orders.push_back({{AccountId(), user.currency->id, user.min_balance, user.max_balance,
                          user.balance, TransferId()},
                         user.name,
@@ -147,9 +144,7 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
                          Head{open.open.currency, opened->state.version, opened->state.balance,
                               open.open.min_balance, open.open.max_balance, AccountStatus::Active}};
     } else if (std::holds_alternative<NameTaken>(outcomes[i])) {
-      result =
-          Problem{ProblemCode::UserAlreadyExists, "there is a user named " + open.name + " already"}
-              .with("user", open.name);
+      result = name_taken(open.name);
     } else if (const auto* refused =
                    std::get_if<Refused>(&outcomes[i])) {  // @world has its limits too
       result =
@@ -290,9 +285,9 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   Fields fields(body.value());
-  const auto min = fields.optional_amount("min_balance");
+  const auto min = fields.optional_amount("min_balance", AmountRule::Any);
   if (!min) co_return to_response(min.error());
-  const auto max = fields.optional_amount("max_balance");
+  const auto max = fields.optional_amount("max_balance", AmountRule::Any);
   if (!max) co_return to_response(max.error());
   const auto status = fields.optional_text("status");
   if (!status) co_return to_response(status.error());
@@ -320,7 +315,7 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   const auto read_limit = [&](const std::optional<RawAmount>& raw,
                               std::string_view field) -> Checked<std::optional<Money>> {
     if (!raw) return std::optional<Money>();
-    const auto money = to_money({field, *raw}, currency, AmountRule::Any);
+    const auto money = to_money({field, *raw}, currency);
     if (!money) return money.error();
     return std::optional(money.value());
   };

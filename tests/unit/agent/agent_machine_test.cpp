@@ -221,5 +221,14 @@ TEST(AgentMachine, KeepsItsMemoryOfHeadsBounded) {
   }
 }
 
+TEST(AgentMachine, StopsWhenAnotherTookOverWhileItsConnectionWasGone) {
+  ServingAgent agent;
+  agent.lose_connection();
+  const auto taking = only<TakeOver>(agent.tick());
+  EXPECT_EQ(taking.known, kEpoch);
+  EXPECT_TRUE(has<Stop>(agent.step(TakenOver{std::nullopt, {}, true})));
+  EXPECT_FALSE(has<TakeOver>(agent.tick_after(std::chrono::seconds(9))));
+}
+
 }  // namespace
 }  // namespace koshel::agent

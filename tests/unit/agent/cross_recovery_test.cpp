@@ -294,5 +294,13 @@ TEST(TakingOver, FollowsAPrepareWhoseReplyWasLost) {
   }
 }
 
+TEST(Scan, ThatFindsNoConnectionMakesTheAgentTakeOverAnew) {
+  ServingAgent agent;
+  const auto begun = only<ScanPrepared>(agent.tick_after(std::chrono::seconds(2)));
+  agent.step(PreparedScanned{begun.scan, std::nullopt, true});
+  EXPECT_FALSE(agent.machine.is_serving());
+  EXPECT_TRUE(has<TakeOver>(agent.tick()));
+}
+
 }  // namespace
 }  // namespace koshel::agent

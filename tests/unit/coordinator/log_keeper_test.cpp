@@ -16,7 +16,7 @@ constexpr Instant kStart{std::chrono::hours(1)};
 
 // A keeper, and what it asked for since that was last looked at.
 struct Log {
-  LogKeeper keeper{kIncarnation, {kInterval, kDeadAfter}};
+  LogKeeper keeper{kIncarnation, {.keep_interval = kInterval, .dead_after = kDeadAfter}};
   Instant now = kStart;
   Effects out;
 

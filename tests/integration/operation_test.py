@@ -1,0 +1,104 @@
+"""What operators and tools of the HTTP API rely on: description, health, shards, request ids."""
+
+import itertools
+import unittest
+
+from tests.support.api_case import ApiCase
+from tests.support.harness import Client
+from tests.support.openapi import FILE
+
+
+class OperationTest(ApiCase):
+    def test_every_described_operation_answers(self):
+        user = self.api.user(self.name(), balance="5")["name"]
+        done = self.api.transfer(user, "@world", "1", Idempotency_Key="k").json["id"]
+        agent = self.cluster.processes()["agent-1"]["url"]
+        new = {"name": self.name("new"), "max_balance": "1"}
+        calls = {
+            ("POST", "/v1/users"): ({"name": self.name("one"), "max_balance": "1"}, 201),
+            ("GET", "/v1/users"): (None, 200),
+            ("POST", "/v1/users/batch"): ({"users": [new]}, 200),
+            ("GET", "/v1/users/{name}"): (None, 200),
+            ("PATCH", "/v1/users/{name}"): ({"max_balance": "7"}, 200),
+            ("GET", "/v1/users/{name}/entries"): (None, 200),
+            ("GET", "/v1/users/{name}/transfers/{id_or_key}"): (None, 200),
+            ("POST", "/v1/transfers"): ({"from": user, "to": "@world", "amount": "1"}, 201),
+            ("POST", "/v1/transfers/batch"): ({"transfers": []}, 200),
+            ("GET", "/v1/transfers/{id}"): (None, 200),
+            ("GET", "/v1/admin/shards"): (None, 200),
+            ("POST", "/v1/admin/shards"): ({"name": "shard-1", "agent": agent}, 409),
+            ("GET", "/v1/admin/rounds/unresolved"): (None, 200),
+        }
+        for path, method in itertools.product(("/healthz", "/readyz", "/metrics", "/openapi.yaml"),
+                                              ("GET", "HEAD")):
+            calls[method, path] = (None, 200)
+        self.assertEqual(set(calls), self.openapi.operations())
+        for (method, template), (body, status) in calls.items():
+            path = template.format(name=user, id=done, id_or_key="k")
+            self.assertEqual(self.api.call(method, path, body).status, status, (method, path))
+
+    def test_the_served_description_is_the_file(self):
+        self.assertEqual(self.api.get("/openapi.yaml").text.encode(), FILE.read_bytes())
+
+    def test_head_says_what_get_would(self):
+        for path in ("/healthz", "/readyz", "/openapi.yaml"):
+            get, head = self.api.get(path), self.api.call("HEAD", path)
+            self.assertEqual((head.status, head.text), (200, ""))
+            for name in ("content-type", "content-length"):
+                self.assertEqual(head.headers[name], get.headers[name])
+
+    def test_a_shard_is_checked_before_it_serves(self):
+        agent = self.cluster.processes()["agent-1"]["url"]
+        good = {"name": "shard-9", "agent": agent}
+        for body in ({"name": "shard-9"}, {"agent": agent}, {**good, "surprise": 1}, {**good, "agent": 5},
+                     {**good, "name": "Shard 9"}, {**good, "name": ""}, {**good, "name": "x" * 64},
+                     {**good, "agent": "nonsense"}, {**good, "agent": "https://127.0.0.1:1"},
+                     {**good, "weight": 0}, {**good, "weight": 10001}, {**good, "weight": "5"},
+                     {**good, "weight": 1.5}, {**good, "weight": None}):
+            self.assert_problem(self.api.post("/v1/admin/shards", body), 400, "VALIDATION_ERROR")
+        reply = self.api.post("/v1/admin/shards", {**good, "agent": "http://127.0.0.1:1"})
+        self.assert_problem(reply, 503, "SHARD_UNAVAILABLE")
+
+    def test_operational_endpoints(self):
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/admin/shards",
+                     "/v1/admin/rounds/unresolved"):
+            self.assertEqual(self.api.get(path).status, 200, path)
+        self.assertEqual(self.api.get("/v1/admin/rounds/unresolved").json, {"rounds": []})
+        shards = self.api.get("/v1/admin/shards").json["shards"]
+        self.assertEqual([(s["name"], s["state"], s["reachable"]) for s in shards],
+                         [("shard-1", "active", True), ("shard-2", "active", True)])
+        self.assertIn("koshel_rounds_total", self.api.get("/metrics").text)
+        agent = self.cluster.processes()["agent-1"]["url"]
+        metrics = Client(agent)
+        self.addCleanup(metrics.connection.close)
+        self.assertIn("koshel_stale_heads_total", metrics.get("/metrics").text)
+        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-1", "agent": agent}), 409,
+                            "SHARD_ALREADY_EXISTS")
+        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-9", "agent": agent}), 400,
+                            "VALIDATION_ERROR")
+
+    def test_every_answer_carries_the_request_id(self):
+        for path in ("/healthz", "/v1/users", "/v1/users/nobody", "/v1/users?limit=0", "/nothing"):
+            reply = self.api.get(path, X_Request_Id="abc-1")
+            self.assertEqual(reply.headers["x-request-id"], "abc-1", path)
+        self.assertEqual(self.api.get("/healthz", X_Request_Id="~" * 64).headers["x-request-id"], "~" * 64)
+        for bad in ("", "a b", "x" * 65, "é"):
+            self.assertNotEqual(self.api.get("/healthz", X_Request_Id=bad).headers["x-request-id"], bad)
+        self.assertEqual(len({self.api.get("/healthz").headers["x-request-id"] for _ in range(9)}), 9)
+
+
+class NewShardTest(ApiCase):
+    def test_a_new_shard_takes_users(self):
+        self.cluster.run("cluster", "add-shard", "shard-3", "--dir", self.cluster.path, check=True)
+        agent = self.cluster.processes()["agent-3"]["url"]
+        made = self.api.post("/v1/admin/shards", {"name": "shard-3", "agent": agent, "weight": 10000})
+        self.assertEqual((made.status, made.json["name"], made.json["users"], made.json["reachable"]),
+                         (201, "shard-3", 0, True), made.text)
+        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-3", "agent": agent}), 409,
+                            "SHARD_ALREADY_EXISTS")
+        places = {self.api.user(self.name(f"n{i}"), balance="1")["shard"] for i in range(8)}
+        self.assertIn("shard-3", places)
+
+
+if __name__ == "__main__":
+    unittest.main()
