@@ -48,6 +48,9 @@ class CrossRounds {
   std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
 
  private:
+  // Until a question that got no answer is asked again.
+  static constexpr Duration kAgainPause = std::chrono::milliseconds(100);
+
   enum class State : std::int8_t {
     Reserving,
     Preparing,

@@ -1,5 +1,6 @@
 """What the HTTP API refuses, in which order and in which words."""
 
+import itertools
 import json
 import socket
 import unittest
@@ -14,10 +15,12 @@ class BadInputTest(ApiCase):
 
     def test_syntax_comes_before_existence(self):
         nobody = self.name("nobody")
-        for amount in (1, "abc", "0", "-1", ""):
-            for payer, payee in ((nobody, "@world"), ("@world", nobody), (nobody, nobody)):
-                with self.subTest(amount=amount, payer=payer, payee=payee):
-                    self.assert_problem(self.api.transfer(payer, payee, amount), 400, "INVALID_AMOUNT")
+        amounts = (1, "abc", "0", "-0.0000", "-1", "")
+        parties = ((nobody, "@world"), ("@world", nobody), (nobody, nobody))
+        for amount, (payer, payee) in itertools.product(amounts, parties):
+            with self.subTest(amount=amount, payer=payer, payee=payee):
+                reply = self.api.transfer(payer, payee, amount)
+                self.assert_problem(reply, 400, "INVALID_AMOUNT")
         for change in ({"max_balance": "abc"}, {"min_balance": ""}, {"max_balance": "1."}):
             with self.subTest(change=change):
                 self.assert_problem(self.patch(nobody, **change), 400, "INVALID_AMOUNT")
@@ -26,6 +29,7 @@ class BadInputTest(ApiCase):
         self.assert_problem(self.api.get(path + "/entries?limit=0"), 400, "VALIDATION_ERROR")
         self.assert_problem(self.api.get(path + "/entries?order=up"), 400, "VALIDATION_ERROR")
         self.assert_problem(self.api.get(path + "/entries?cursor=%21"), 400, "INVALID_CURSOR")
+        self.assert_problem(self.api.get(path + "/entries?cursor=AAAA"), 400, "INVALID_CURSOR")
         self.assert_problem(self.api.get(path, Koshel_Deadline_Ms="x"), 400, "VALIDATION_ERROR")
 
     def test_syntax_comes_before_idempotency(self):
@@ -36,7 +40,8 @@ class BadInputTest(ApiCase):
                            ({**good, "amount": "0"}, "INVALID_AMOUNT"),
                            ({**good, "amount": "1.001"}, "INVALID_AMOUNT"),
                            ({**good, "surprise": 1}, "VALIDATION_ERROR")):
-            self.assert_problem(self.api.post("/v1/transfers", body, Idempotency_Key="k"), 400, code)
+            reply = self.api.post("/v1/transfers", body, Idempotency_Key="k")
+            self.assert_problem(reply, 400, code)
 
     def test_idempotency_comes_before_existence_state_and_limits(self):
         for payer, payee in self.each_pair():
@@ -48,8 +53,22 @@ class BadInputTest(ApiCase):
                 self.assertEqual((replay.status, replay.json["id"]), (201, done))
                 for other, amount in ((payee, "7"), (payee, "100000"), (self.name("nobody"), "100"),
                                       (payer, "100")):
-                    self.assert_problem(self.api.transfer(payer, other, amount, Idempotency_Key="k"),
-                                        422, "IDEMPOTENCY_KEY_REUSED")
+                    reply = self.api.transfer(payer, other, amount, Idempotency_Key="k")
+                    self.assert_problem(reply, 422, "IDEMPOTENCY_KEY_REUSED")
+
+    def test_each_key_of_a_batch_comes_before_existence(self):
+        payer, payee = self.two_users(False)
+        used = {"k1", "k7", "k30"}
+        for key in used:
+            self.assertEqual(self.api.transfer(payer, payee, "1", Idempotency_Key=key).status, 201)
+        keys = [f"k{i}" for i in range(40)]
+        batch = [{"from": payer, "to": self.name(key), "amount": "1", "idempotency_key": key}
+                 for key in keys]
+        results = self.api.post("/v1/transfers/batch", {"transfers": batch}).json["results"]
+        for key, result in zip(keys, results, strict=True):
+            code = "IDEMPOTENCY_KEY_REUSED" if key in used else "USER_NOT_FOUND"
+            self.assertEqual((result["code"], result.get("user", self.name(key))),
+                             (code, self.name(key)))
 
     def test_existence_comes_before_state(self):
         user, nobody = self.api.user(self.name(), balance="5")["name"], self.name("nobody")
@@ -60,8 +79,14 @@ class BadInputTest(ApiCase):
 
     def test_existence_comes_before_limits(self):
         name = self.api.user(self.name())["name"]
-        reply = self.api.post("/v1/users", {"name": name, "max_balance": "1", "balance": "2"})
-        self.assert_problem(reply, 409, "USER_ALREADY_EXISTS")
+        bad = {"name": name, "max_balance": "1", "balance": "2"}
+        self.assert_problem(self.api.post("/v1/users", bad), 409, "USER_ALREADY_EXISTS")
+        free = self.name("free")
+        bad_and_free = {**bad, "name": free}
+        batch = [bad_and_free, {"name": free, "max_balance": "1"}, bad_and_free, bad]
+        results = self.api.post("/v1/users/batch", {"users": batch}).json["results"]
+        self.assertEqual([result.get("code") for result in results],
+                         ["LIMITS_INVALID", None, "USER_ALREADY_EXISTS", "USER_ALREADY_EXISTS"])
 
     def test_state_comes_before_limits(self):
         for payer, payee in self.each_pair():
@@ -82,7 +107,8 @@ class BadInputTest(ApiCase):
         user = self.api.user(self.name(), balance="5")["name"]
         good = json.dumps({"from": user, "to": "@world", "amount": "1"})
         for text, code in (
-                ("", "MALFORMED_REQUEST"), ("null", "VALIDATION_ERROR"), ('"x"', "VALIDATION_ERROR"),
+                ("", "MALFORMED_REQUEST"),
+                ("null", "VALIDATION_ERROR"), ('"x"', "VALIDATION_ERROR"),
                 (good + "x", "MALFORMED_REQUEST"), (good + good, "MALFORMED_REQUEST"),
                 ("\ufeff" + good, "MALFORMED_REQUEST"), (good[:-1] + ",}", "MALFORMED_REQUEST"),
                 (good.replace('"', "'"), "MALFORMED_REQUEST"),
@@ -92,7 +118,7 @@ class BadInputTest(ApiCase):
                 (good[:-1] + ',"metadata":{"a":1,"a":2}}', "VALIDATION_ERROR"),
                 (good[:-1] + ',"metadata":{"a":[{"b":1,"b":1}]}}', "VALIDATION_ERROR"),
                 (good[:-1] + ',"metadata":{"a":"\\ud800"}}', "MALFORMED_REQUEST"),
-                (good[:-1] + ',"metadata":{"a":' + "[" * 100 + "]" * 100 + "}}", "MALFORMED_REQUEST"),
+                (good[:-1] + f',"metadata":{{"a":{"[" * 100 + "]" * 100}}}}}', "MALFORMED_REQUEST"),
                 (good.replace(user, "\\ud800"), "MALFORMED_REQUEST")):
             self.assert_problem(self.api.post("/v1/transfers", text), 400, code)
         latin = good.encode()[:-1] + b',"metadata":{"a":"\xe9"}}'
@@ -119,13 +145,15 @@ class BadInputTest(ApiCase):
 
     def test_amounts_keep_every_digit(self):
         most, part = WORLD_MAX, "12345678901234567.89"
-        made = self.api.user(self.name("rich"), max_balance=most, min_balance="-" + most, balance=part)
+        rich = self.name("rich")
+        made = self.api.user(rich, max_balance=most, min_balance="-" + most, balance=part)
         self.assertEqual((made["balance"], made["min_balance"]), (part, "-" + most))
-        self.assertEqual(self.api.transfer(made["name"], "@world", part).json["from"]["balance"], "0.00")
         dinar = self.api.user(self.name("dinar"), currency="KWD", balance="1.2")["name"]
-        self.assertEqual(self.api.transfer(dinar, "@world", "0.001").json["from"]["balance"], "1.199")
         yen = self.api.user(self.name("yen"), currency="JPY", balance="007")["name"]
-        self.assertEqual(self.api.transfer(yen, "@world", "1").json["from"]["balance"], "6")
+        for name, amount, left in ((rich, part, "0.00"), (dinar, "0.001", "1.199"),
+                                   (yen, "1", "6")):
+            told = self.api.transfer(name, "@world", amount).json
+            self.assertEqual(told["from"]["balance"], left)
 
     def test_a_currency_is_a_code(self):
         for currency in ("eur", "", "EURO", "XXX", 978, None, "E\u0000R"):
@@ -137,8 +165,10 @@ class BadInputTest(ApiCase):
         user = self.api.user(self.name(), balance="5")["name"]
         body = json.dumps({"from": user, "to": "@world", "amount": "1"})
         for media in ("application/json", "application/json; charset=utf-8", "Application/JSON"):
-            self.assertEqual(self.api.post("/v1/transfers", body, Content_Type=media).status, 201, media)
-        for media in ("text/plain", "application/xml", "application/json5", "text/application/json", ""):
+            reply = self.api.post("/v1/transfers", body, Content_Type=media)
+            self.assertEqual(reply.status, 201, media)
+        for media in ("text/plain", "application/xml", "application/json5", "text/application/json",
+                      "application/json charset=utf-8", ""):
             for method, path in (("POST", "/v1/transfers"), ("POST", "/v1/transfers/batch"),
                                  ("POST", "/v1/users"), ("POST", "/v1/users/batch"),
                                  ("PATCH", f"/v1/users/{user}"), ("POST", "/v1/admin/shards")):
@@ -195,10 +225,9 @@ class BadInputTest(ApiCase):
         cases = [
             ("{", "MALFORMED_REQUEST"), (b"\xff", "MALFORMED_REQUEST"), ("[]", "VALIDATION_ERROR"),
             ('{"from":"a","from":"b","to":"c","amount":"1"}', "VALIDATION_ERROR"),
-            ({**good, "surprise": 1}, "VALIDATION_ERROR"), ({**good, "amount": 1}, "INVALID_AMOUNT"),
-            ({**good, "amount": "1.001"}, "INVALID_AMOUNT"), ({**good, "amount": "0"}, "INVALID_AMOUNT"),
-            ({**good, "amount": "-1"}, "INVALID_AMOUNT"), ({**good, "amount": "1e2"}, "INVALID_AMOUNT"),
-            ({**good, "amount": "9" * 30}, "INVALID_AMOUNT"), ({**good, "amount": ""}, "INVALID_AMOUNT"),
+            ({**good, "surprise": 1}, "VALIDATION_ERROR"),
+            *(({**good, "amount": amount}, "INVALID_AMOUNT")
+              for amount in (1, "1.001", "0", "-1", "1e2", "9" * 30, "")),
             ({**good, "metadata": "text"}, "VALIDATION_ERROR"),
             ({**good, "metadata": {"x": "y" * 5000}}, "VALIDATION_ERROR"),
             ({"from": user, "amount": "1"}, "VALIDATION_ERROR"),
@@ -217,8 +246,8 @@ class BadInputTest(ApiCase):
             self.assert_problem(self.api.transfer(user, "@world", "1", Idempotency_Key=key), 400,
                                 "VALIDATION_ERROR")
         for deadline in ("0", "-1", "soon"):
-            self.assert_problem(self.api.transfer(user, "@world", "1", Koshel_Deadline_Ms=deadline), 400,
-                                "VALIDATION_ERROR")
+            reply = self.api.transfer(user, "@world", "1", Koshel_Deadline_Ms=deadline)
+            self.assert_problem(reply, 400, "VALIDATION_ERROR")
         reply = self.api.post("/v1/transfers", "{}", Content_Type="text/plain")
         self.assert_problem(reply, 415, "UNSUPPORTED_MEDIA_TYPE")
         self.assertEqual(self.api.balance(user), "5.00")
@@ -228,7 +257,8 @@ class BadInputTest(ApiCase):
         self.assert_problem(self.api.post("/v1/transfers/batch", {"transfers": items}), 413,
                             "BATCH_TOO_LARGE")
         users = [{"name": f"u{i}", "max_balance": "1"} for i in range(BATCH_MAX + 1)]
-        self.assert_problem(self.api.post("/v1/users/batch", {"users": users}), 413, "BATCH_TOO_LARGE")
+        self.assert_problem(self.api.post("/v1/users/batch", {"users": users}), 413,
+                            "BATCH_TOO_LARGE")
         self.assert_problem(self.api.post("/v1/transfers", b" " * (17 << 20)), 413,
                             "PAYLOAD_TOO_LARGE")
         self.assert_problem(self.api.get("/v1/users", X_Padding="x" * 20000), 431,
@@ -248,7 +278,8 @@ class BadInputTest(ApiCase):
 
     def test_garbage_on_the_socket_harms_nobody(self):
         port = int(urllib.parse.urlparse(self.cluster.url()).port)
-        for garbage in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"POST /v1/transfers HTTP/1.1\r\n\r\n",
+        for garbage in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n",
+                        b"POST /v1/transfers HTTP/1.1\r\n\r\n",
                         b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"A" * 70000):
             with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
                 connection.sendall(garbage)

@@ -11,6 +11,9 @@ import urllib.parse
 from tests.support.api_case import ApiCase
 from tests.support.harness import wait_until
 
+CONNECTIONS_MAX = 1024  # the config's default
+REFUSED_MAX = 64  # beyond them, that get an answer
+
 
 class FaultsTest(ApiCase):
     """Answers while something is broken. Each test mends what it broke."""
@@ -31,8 +34,8 @@ class FaultsTest(ApiCase):
     def nothing_is_decided(self):
         """Holds a lock that keeps the decision log from being written."""
         dsn = self.cluster.processes()["directory"]["dsn"]
-        psql = subprocess.Popen(["psql", dsn, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                text=True)
+        psql = subprocess.Popen(["psql", dsn, "-XAtq"], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
         try:
             psql.stdin.write("begin; lock table decisions in exclusive mode; select 'locked';\n")
             psql.stdin.flush()
@@ -46,7 +49,8 @@ class FaultsTest(ApiCase):
         other = self.api.user(self.name("other"))["name"]
         quick = {"Koshel_Deadline_Ms": 200}
         with self.nothing_is_decided():
-            first = self.api.transfer(payer, payee, "1", Idempotency_Key="k", Koshel_Deadline_Ms=1000)
+            first = self.api.transfer(payer, payee, "1", Idempotency_Key="k",
+                                      Koshel_Deadline_Ms=1000)
             self.assert_problem(first, 504, "OUTCOME_UNKNOWN")
             id = first.json["id"]
             with self.subTest("the same key again"):
@@ -57,11 +61,12 @@ class FaultsTest(ApiCase):
                          f"/v1/users/{payer}/transfers/k", f"/v1/users/{payee}/transfers/{id}"):
                 self.assert_problem(self.api.get(path, **quick), 409, "IDEMPOTENCY_IN_PROGRESS")
             item = {"from": payer, "to": payee, "amount": "1"}
-            batch = [{**item, "idempotency_key": "k"}, item]
-            results = self.api.post("/v1/transfers/batch", {"transfers": batch}, **quick).json["results"]
+            batch = {"transfers": [{**item, "idempotency_key": "k"}, item]}
+            results = self.api.post("/v1/transfers/batch", batch, **quick).json["results"]
             with self.subTest("the same key again in a batch"):
                 self.assertEqual([(r["status"], r["code"]) for r in results],
-                                 [("unknown", "IDEMPOTENCY_IN_PROGRESS"), ("not_committed", "CONTENTION")])
+                                 [("unknown", "IDEMPOTENCY_IN_PROGRESS"),
+                                  ("not_committed", "CONTENTION")])
             self.assert_problem(self.api.transfer(payer, other, "1", **quick), 503, "CONTENTION")
             rounds = self.api.get("/v1/admin/rounds/unresolved").json["rounds"]
             self.assertEqual({(r["shard"], r["decision"]) for r in rounds},
@@ -85,7 +90,8 @@ class FaultsTest(ApiCase):
             reply = self.api.post("/v1/users", body, Koshel_Deadline_Ms=500)
             self.assert_problem(reply, 504, "OUTCOME_UNKNOWN")
             batch = {"users": [{**body, "name": self.name("batch")}]}
-            result = self.api.post("/v1/users/batch", batch, Koshel_Deadline_Ms=500).json["results"][0]
+            reply = self.api.post("/v1/users/batch", batch, Koshel_Deadline_Ms=500)
+            result = reply.json["results"][0]
             self.assertEqual((result["status"], result["code"]), ("unknown", "OUTCOME_UNKNOWN"))
         reply = wait_until(lambda: self.finished(body), "the user is there or can be created")
         self.assertIn(reply.status, (201, 409))
@@ -101,9 +107,12 @@ class FaultsTest(ApiCase):
         agent = shard.replace("shard", "agent")
         self.cluster.kill(agent)
         try:
-            for reply in (self.api.transfer(payer, payee, "1"), self.api.transfer(payee, payer, "1"),
-                          self.api.get("/v1/users/" + payee), self.api.get("/v1/users?limit=1000"),
-                          self.api.get(f"/v1/users/{payee}/entries"), self.patch(payee, max_balance="7"),
+            for reply in (self.api.transfer(payer, payee, "1"),
+                          self.api.transfer(payee, payer, "1"),
+                          self.api.get("/v1/users/" + payee),
+                          self.api.get("/v1/users?limit=1000"),
+                          self.api.get(f"/v1/users/{payee}/entries"),
+                          self.patch(payee, max_balance="7"),
                           self.api.get("/v1/admin/rounds/unresolved")):
                 self.assert_problem(reply, 503, "SHARD_UNAVAILABLE")
             item = {"from": payee, "to": payer, "amount": "1"}
@@ -117,14 +126,15 @@ class FaultsTest(ApiCase):
             self.assertEqual(self.api.get("/readyz").status, 200)
         finally:
             self.cluster.restart(agent)
-        wait_until(lambda: self.api.transfer(payer, payee, "1").status == 201, "the shard serves again")
+        wait_until(lambda: self.api.transfer(payer, payee, "1").status == 201, "the shard is back")
 
     def test_a_directory_out_of_reach_is_told(self):
         same = [self.api.user(self.name(f"s{i}"), balance="5") for i in range(3)]
+        new = {"name": self.name("new"), "max_balance": "1"}
         self.cluster.kill("directory")
         try:
-            wait_until(lambda: self.api.get("/readyz").status == 503, "the coordinator is not ready")
-            for reply in (self.api.post("/v1/users", {"name": self.name("new"), "max_balance": "1"}),
+            wait_until(lambda: self.api.get("/readyz").status == 503, "it is not ready")
+            for reply in (self.api.post("/v1/users", new),
                           self.api.get("/v1/users"), self.api.get("/v1/admin/shards"),
                           self.api.get("/v1/users/" + self.name("unknown"))):
                 self.assert_problem(reply, 503, "DIRECTORY_UNAVAILABLE")
@@ -139,19 +149,34 @@ class FaultsTest(ApiCase):
         finally:
             self.cluster.restart("directory")
         wait_until(lambda: self.api.get("/readyz").status == 200, "the coordinator is ready again")
-        wait_until(lambda: self.api.post("/v1/users", {"name": self.name("new"), "max_balance": "1"})
-                   .status in (201, 409), "users can be created again")
+        wait_until(lambda: self.api.post("/v1/users", new).status in (201, 409),
+                   "users can be created again")
 
     def test_a_connection_too_many_is_refused(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with self.connections(CONNECTIONS_MAX):
+            self.assert_problem(self.api.get("/v1/users"), 503, "OVERLOADED")
+            wait_until(self.is_one_closed_in_silence, "a refusal too many is not answered")
+        wait_until(self.is_served, "connections are free again")
+
+    @contextlib.contextmanager
+    def connections(self, count):
         port = urllib.parse.urlparse(self.cluster.url()).port
         with contextlib.ExitStack() as stack:
-            for _ in range(1100):
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-            self.assert_problem(self.api.get("/v1/users"), 503, "OVERLOADED")
-        wait_until(lambda: self.api.get("/v1/users").status == 200, "connections are free again")
+            yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                   for _ in range(count)]
+
+    def is_one_closed_in_silence(self):
+        with self.connections(2 * REFUSED_MAX) as connections:
+            return b"" in [connection.recv(1) for connection in connections]
+
+    def is_served(self):
+        try:
+            return self.api.get("/v1/users").status == 200
+        except ConnectionError:
+            return False
 
     def test_a_slow_sender_is_cut_off(self):
         answer = b""

@@ -50,8 +50,9 @@ class OperationTest(ApiCase):
     def test_a_shard_is_checked_before_it_serves(self):
         agent = self.cluster.processes()["agent-1"]["url"]
         good = {"name": "shard-9", "agent": agent}
-        for body in ({"name": "shard-9"}, {"agent": agent}, {**good, "surprise": 1}, {**good, "agent": 5},
-                     {**good, "name": "Shard 9"}, {**good, "name": ""}, {**good, "name": "x" * 64},
+        for body in ({"name": "shard-9"}, {"agent": agent}, {**good, "surprise": 1},
+                     {**good, "agent": 5}, {**good, "name": "Shard 9"}, {**good, "name": ""},
+                     {**good, "name": "x" * 64},
                      {**good, "agent": "nonsense"}, {**good, "agent": "https://127.0.0.1:1"},
                      {**good, "weight": 0}, {**good, "weight": 10001}, {**good, "weight": "5"},
                      {**good, "weight": 1.5}, {**good, "weight": None}):
@@ -67,35 +68,45 @@ class OperationTest(ApiCase):
         shards = self.api.get("/v1/admin/shards").json["shards"]
         self.assertEqual([(s["name"], s["state"], s["reachable"]) for s in shards],
                          [("shard-1", "active", True), ("shard-2", "active", True)])
-        self.assertIn("koshel_rounds_total", self.api.get("/metrics").text)
+        version = self.cluster.run("--version", check=True).stdout.split()[-1]
+        build_info = f'koshel_build_info{{version="{version}"}} 1\n'
+        metrics = self.api.get("/metrics").text
+        self.assertIn("koshel_rounds_total", metrics)
+        self.assertIn(build_info, metrics)
         agent = self.cluster.processes()["agent-1"]["url"]
-        metrics = Client(agent)
-        self.addCleanup(metrics.connection.close)
-        self.assertIn("koshel_stale_heads_total", metrics.get("/metrics").text)
-        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-1", "agent": agent}), 409,
-                            "SHARD_ALREADY_EXISTS")
-        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-9", "agent": agent}), 400,
-                            "VALIDATION_ERROR")
+        agent_client = Client(agent)
+        self.addCleanup(agent_client.connection.close)
+        metrics = agent_client.get("/metrics").text
+        self.assertIn("koshel_stale_heads_total", metrics)
+        self.assertIn(build_info, metrics)
+        reply = self.api.post("/v1/admin/shards", {"name": "shard-1", "agent": agent})
+        self.assert_problem(reply, 409, "SHARD_ALREADY_EXISTS")
+        reply = self.api.post("/v1/admin/shards", {"name": "shard-9", "agent": agent})
+        self.assert_problem(reply, 400, "VALIDATION_ERROR")
 
     def test_every_answer_carries_the_request_id(self):
         for path in ("/healthz", "/v1/users", "/v1/users/nobody", "/v1/users?limit=0", "/nothing"):
             reply = self.api.get(path, X_Request_Id="abc-1")
             self.assertEqual(reply.headers["x-request-id"], "abc-1", path)
-        self.assertEqual(self.api.get("/healthz", X_Request_Id="~" * 64).headers["x-request-id"], "~" * 64)
+        self.assertEqual(self.request_id(X_Request_Id="~" * 64), "~" * 64)
         for bad in ("", "a b", "x" * 65, "é"):
-            self.assertNotEqual(self.api.get("/healthz", X_Request_Id=bad).headers["x-request-id"], bad)
-        self.assertEqual(len({self.api.get("/healthz").headers["x-request-id"] for _ in range(9)}), 9)
+            self.assertNotEqual(self.request_id(X_Request_Id=bad), bad)
+        self.assertEqual(len({self.request_id() for _ in range(9)}), 9)
+
+    def request_id(self, **headers):
+        return self.api.get("/healthz", **headers).headers["x-request-id"]
 
 
 class NewShardTest(ApiCase):
     def test_a_new_shard_takes_users(self):
         self.cluster.run("cluster", "add-shard", "shard-3", "--dir", self.cluster.path, check=True)
         agent = self.cluster.processes()["agent-3"]["url"]
-        made = self.api.post("/v1/admin/shards", {"name": "shard-3", "agent": agent, "weight": 10000})
-        self.assertEqual((made.status, made.json["name"], made.json["users"], made.json["reachable"]),
-                         (201, "shard-3", 0, True), made.text)
-        self.assert_problem(self.api.post("/v1/admin/shards", {"name": "shard-3", "agent": agent}), 409,
-                            "SHARD_ALREADY_EXISTS")
+        new = {"name": "shard-3", "agent": agent, "weight": 10000}
+        made = self.api.post("/v1/admin/shards", new)
+        self.assertEqual(made.status, 201, made.text)
+        self.assertEqual((made.json["name"], made.json["users"], made.json["reachable"]),
+                         ("shard-3", 0, True))
+        self.assert_problem(self.api.post("/v1/admin/shards", new), 409, "SHARD_ALREADY_EXISTS")
         places = {self.api.user(self.name(f"n{i}"), balance="1")["shard"] for i in range(8)}
         self.assertIn("shard-3", places)
 

@@ -1,0 +1,115 @@
+// CrossRounds, second part: the question to the decision log and what follows from its answer.
+
+#include <algorithm>
+
+#include "coordinator/logic/cross_rounds.hpp"
+
+namespace koshel::coordinator {
+
+void CrossRounds::decide(Sequence id, Round& round, Effects& out) {
+  round.state = State::Deciding;
+  if (round.lane.kind == LaneKind::Opening) {
+    out.emplace_back(CreateUsers{id, shards(round), round.users});
+  } else {
+    out.emplace_back(Decide{id, Decision::Commit, shards(round)});
+  }
+}
+
+void CrossRounds::ask_log(Sequence id, Round& round, Effects& out) {
+  round.again_at = Instant::max();
+  out.emplace_back(Decide{id, Decision::Abort, {}});
+}
+
+void CrossRounds::on(const Decided& event, Instant now, Effects& out) {
+  const auto found = rounds_.find(event.round);
+  if (found == rounds_.end() || found->second.state != State::Deciding) return;
+  auto& round = found->second;
+  if (!event.decision) {
+    const bool was_never_asked = event.decision.error().fault != Fault::InDoubt;
+    if (was_never_asked && !round.is_in_doubt) {
+      abort(event.round, Setback::DirectoryFault, now, out);
+    } else {
+      round.is_in_doubt = true;
+      round.again_at = now + kAgainPause;  // what stands is found out before anything is said
+    }
+    return;
+  }
+  switch (event.decision.value()) {
+    case Decision::Commit:
+      commit(event.round, round, now, out);
+      return;
+    case Decision::Abort:
+      abort(event.round, Setback::Retry, now, out);
+      return;
+    case Decision::Fenced:
+      round.state = State::Asking;
+      out.emplace_back(Send<messages::AskRound>{
+          round.participants.front().shard, event.round, {round_id(event.round)}});
+      return;
+  }
+}
+
+void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
+  const auto found = rounds_.find(event.round);
+  if (found == rounds_.end() || found->second.state != State::Deciding) return;
+  auto& round = found->second;
+  if (!event.outcome) {
+    if (event.outcome.error().fault == Fault::InDoubt) {
+      round.is_in_doubt = true;
+      ask_log(event.round, round, out);
+    } else {
+      abort(event.round, Setback::DirectoryFault, now, out);
+    }
+    return;
+  }
+  switch (event.outcome.value()) {
+    case CreateUsersOutcome::Created:
+      commit(event.round, round, now, out);
+      return;
+    case CreateUsersOutcome::Decided:
+      abort(event.round, Setback::Retry, now, out);
+      return;
+    case CreateUsersOutcome::NameTaken: {
+      round.state = State::ReadingNames;  // nothing of it can commit any more
+      for (const auto order : round.orders) {
+        if (book_.find(order, event.round) != nullptr) book_.set_stage(order, Stage::Reserving);
+      }
+      send_settles(event.round, round, false, out);
+      ReadNames read{event.round, {}};
+      for (const auto& user : round.users) read.names.push_back(user.name);
+      out.emplace_back(std::move(read));
+      return;
+    }
+  }
+}
+
+void CrossRounds::on(const NamesRead& event, Instant now, Effects& out) {
+  const auto found = rounds_.find(event.round);
+  if (found == rounds_.end() || found->second.state != State::ReadingNames) return;
+  for (const auto order : found->second.orders) {
+    const auto* entry = book_.find(order, event.round);
+    if (entry == nullptr) continue;
+    if (!event.existing) {
+      book_.set_back(order, Setback::DirectoryFault, now, out);
+    } else if (std::ranges::count(event.existing.value(), std::get<OpenOrder>(entry->order).name)) {
+      book_.finish(order, NameTaken{}, out);
+    } else {
+      book_.set_back(order, Setback::Busy, now, out);
+    }
+  }
+  end(event.round);
+}
+
+void CrossRounds::on(const AskReplied& event, Instant now, Effects& out) {
+  const auto found = rounds_.find(event.round);
+  if (found == rounds_.end() || found->second.state != State::Asking) return;
+  if (!event.reply) {
+    found->second.again_at = now + kAgainPause;
+  } else if (event.reply.value().is_applied) {
+    commit(event.round, found->second, now, out);
+  } else {
+    abort(event.round, Setback::Retry, now, out);
+  }
+}
+
+}  // namespace koshel::coordinator
