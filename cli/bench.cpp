@@ -165,19 +165,34 @@ Finished run_bench(const Console& console, const BenchOptions& options) {
 void register_bench(CLI::App& app, Console& console) {
   auto options = std::make_shared<BenchOptions>();
   auto* command = add_command(
-      app, console, "bench", "load generator: throughput, latency percentiles", options, run_bench);
-  command->add_option("--users", options->users, "how many bench users (1000)")
-      ->check(CLI::Range(2, 10'000'000));
-  command->add_option("--seconds", options->seconds, "how long to measure (10)")
-      ->check(CLI::Range(0.1, 86'400.0));
-  command->add_option("--warm-up", options->warm_up_s, "seconds before that which do not count (1)")
-      ->check(CLI::Range(0.0, 3'600.0));
-  command->add_option("--connections", options->connections, "connections, one request each (32)")
-      ->check(CLI::Range(1, 1'000));
-  command->add_option("--batch", options->batch, "transfers per request; 0 or 1: single ones (0)")
-      ->check(CLI::Range(0, 8'192));
+      app, console, "bench",
+      "Loads a running coordinator with transfers; prints throughput and latency percentiles.\n"
+      "Its users (bench-0, bench-1, ...) are created if they are not there, and stay.",
+      options, run_bench);
+  command->add_option("--users", options->users, "How many bench users (default 1000).")
+      ->check(CLI::Range(2, 10'000'000).description(""))
+      ->type_name("COUNT");
+  command->add_option("--seconds", options->seconds, "How long to measure (default 10).")
+      ->check(CLI::Range(0.1, 86'400.0).description(""))
+      ->type_name("SECONDS");
   command
-      ->add_option("--workload", options->workload, "who pays whom: local|cross|hot|mixed (mixed)")
+      ->add_option("--warm-up", options->warm_up_s,
+                   "How long before that, not counted (default 1).")
+      ->check(CLI::Range(0.0, 3'600.0).description(""))
+      ->type_name("SECONDS");
+  command
+      ->add_option("--connections", options->connections,
+                   "Connections, each with one request at a time (default 32).")
+      ->check(CLI::Range(1, 1'000).description(""))
+      ->type_name("COUNT");
+  command
+      ->add_option("--batch", options->batch,
+                   "Transfers in one request; 0 or 1: single ones (default 0).")
+      ->check(CLI::Range(0, 8'192).description(""))
+      ->type_name("COUNT");
+  command
+      ->add_option("--workload", options->workload,
+                   "Who pays whom: local, cross, hot or mixed (default mixed).")
       ->type_name("KIND")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, Workload>{{"local", Workload::Local},
@@ -185,8 +200,13 @@ void register_bench(CLI::App& app, Console& console) {
                                                                   {"hot", Workload::Hot},
                                                                   {"mixed", Workload::Mixed}})
               .description(""));
-  command->add_flag("--keyed", options->is_keyed, "give every transfer an idempotency key");
-  command->add_option("--seed", options->seed, "for the same transfers again (from the clock)");
+  command->add_flag("--keyed", options->is_keyed, "Gives every transfer an idempotency key.");
+  command
+      ->add_option("--seed", options->seed,
+                   "For the same transfers again (default taken from the clock).")
+      ->type_name("NUMBER");
+  add_examples(command, {"koshel bench", "koshel bench --seconds 30 --connections 64 --keyed",
+                         "koshel bench --workload cross --batch 100 --users 100000"});
 }
 
 }  // namespace koshel::cli

@@ -60,6 +60,8 @@ struct ServerOptions {
   std::function<HttpResponse(ProtocolFault, const std::string& request_id)> on_protocol_error;
 };
 
+// Holds http.connections_max connections. Those beyond are answered TooManyConnections, some of them
+// at a time; the rest are closed without a word.
 class HttpServer {
  public:
   HttpServer(boost::asio::io_context& loop, ServerOptions options);

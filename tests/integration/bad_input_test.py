@@ -7,7 +7,7 @@ import unittest
 import urllib.parse
 import uuid
 
-from tests.support.api_case import BATCH_MAX, WORLD_MAX, ApiCase, quoted
+from tests.support.api_case import BATCH_MAX, WORLD_MAX, ApiCase
 
 
 class BadInputTest(ApiCase):

@@ -137,6 +137,14 @@ class Cluster:
     def restart(self, name):
         self.run("cluster", "restart", name, "--dir", self.path, check=True)
 
+    def check_logs(self):
+        """No daemon broke an invariant or was told off by a sanitizer."""
+        for log in pathlib.Path(self.path).rglob("*.log"):
+            text = log.read_text(errors="replace")
+            for sign in ("invariant broken", "ERROR: AddressSanitizer", "runtime error:",
+                         "WARNING: ThreadSanitizer", "ERROR: LeakSanitizer"):
+                assert sign not in text, f"{log.name}: {text[text.index(sign):][:3000]}"
+
     def destroy(self):
         self.run("cluster", "destroy", "--dir", self.path)
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -174,5 +182,6 @@ def cluster(**options):
     running = Cluster(**options)
     try:
         yield running
+        running.check_logs()
     finally:
         running.destroy()

@@ -1,10 +1,7 @@
 #include "coordinator/io/api/users_api.hpp"
 
-#include <sodium.h>
-
 #include <boost/unordered/unordered_flat_set.hpp>
 
-#include "base/invariant.hpp"
 #include "base/name.hpp"
 #include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/json_text.hpp"
