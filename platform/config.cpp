@@ -181,7 +181,8 @@ std::string DatabaseConfig::dsn() const {
   text += " options=" +
           libpq_quoted(
               "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off "
-              "-c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c timezone=UTC "
+              "-c enable_mergejoin=off -c enable_bitmapscan=off -c "
+              "plan_cache_mode=force_generic_plan -c timezone=UTC "
               "-c default_transaction_isolation=read\\ committed "
               "-c standard_conforming_strings=on -c idle_in_transaction_session_timeout=30000 "
               "-c statement_timeout=" +

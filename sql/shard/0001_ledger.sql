@@ -85,10 +85,14 @@ begin
     raise exception 'round %:% was here', p_incarnation, p_sequence using errcode = 'KO003';
   end if;
 
+  -- One look-up by both columns of the key for each head. As a plain join the planner could, with what it
+  -- knew of the tables at the session's first call, walk an account's whole chain.
   select count(*) into heads_found
     from unnest(p_head_accounts, p_head_versions, p_head_balances) as h (account, version, balance)
-    join accounts a on a.id = h.account
-    join entries e on e.account = h.account and e.version = h.version and e.balance = h.balance;
+   cross join lateral (select from accounts a where a.id = h.account limit 1) a
+   cross join lateral (select from entries e
+                        where e.account = h.account and e.version = h.version
+                          and e.balance = h.balance limit 1) e;
   if heads_found <> cardinality(p_head_accounts) then
     raise exception '% of % heads are not as believed',
       cardinality(p_head_accounts) - heads_found, cardinality(p_head_accounts)
