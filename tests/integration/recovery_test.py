@@ -76,6 +76,29 @@ class RecoveryTest(unittest.TestCase):
             wait_until(more_than(load, len(load.committed) + 100), "transfers after the restart")
         self.finish(load)
 
+    def test_a_coordinator_that_was_silent_for_long_is_closed_and_stops(self):
+        for name in ("coordinator-1", "coordinator-2"):
+            with open(os.path.join(self.cluster.path, name + ".yml"), "a") as config:
+                config.write("  log_keep_interval_ms: 100\n  incarnation_dead_after_ms: 2000\n")
+            self.cluster.kill(name, signal.SIGTERM)
+            wait_until(lambda: self.cluster.processes()[name]["pid"] is None, "its end")
+            self.cluster.restart(name)
+        last = self.cluster.sql("directory", "select max(id) from incarnations")[0][0]
+        with Load(self.urls(), self.users(), threads=6) as load:
+            wait_until(more_than(load, 200), "transfers before the silence")
+            pid = self.cluster.processes()["coordinator-2"]["pid"]
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: self.cluster.sql("directory", "select count(*) from incarnations "
+                                                f"where id = {last} and not is_closed") == [["0"]],
+                       "its incarnation is closed")
+            os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: self.cluster.processes()["coordinator-2"]["pid"] is None, "its end")
+            self.cluster.restart("coordinator-2")
+            wait_until(more_than(load, len(load.committed) + 100), "transfers after the restart")
+        wait_until(lambda: self.cluster.sql("directory", "select count(*) from decisions") == [["0"]],
+                   "every decision is confirmed and forgotten")
+        self.finish(load)
+
     def test_terminated_sessions_lose_nothing(self):
         with Load(self.urls(), self.users(), threads=6) as load:
             for _ in range(5):
