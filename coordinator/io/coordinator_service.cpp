@@ -51,30 +51,6 @@ AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
   return options;
 }
 
-Decision decision_of(directory::Decision decision) {
-  switch (decision) {
-    case directory::Decision::Commit:
-      return Decision::Commit;
-    case directory::Decision::Abort:
-      return Decision::Abort;
-    case directory::Decision::Fenced:
-      return Decision::Fenced;
-  }
-  std::abort();
-}
-
-CreateUsersOutcome outcome_of(directory::CreateUsersOutcome outcome) {
-  switch (outcome) {
-    case directory::CreateUsersOutcome::Created:
-      return CreateUsersOutcome::Created;
-    case directory::CreateUsersOutcome::NameTaken:
-      return CreateUsersOutcome::NameTaken;
-    case directory::CreateUsersOutcome::Decided:
-      return CreateUsersOutcome::Decided;
-  }
-  std::abort();
-}
-
 }  // namespace
 
 CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::Config& config,
@@ -275,17 +251,14 @@ asio::awaitable<void> CoordinatorService::find(FindOrder find) {
 // ---- the directory
 
 asio::awaitable<void> CoordinatorService::decide(Decide decide) {
-  const auto wish =
-      decide.wish == Decision::Commit ? directory::Decision::Commit : directory::Decision::Abort;
-  auto pending = log_.decide({incarnation_, decide.round}, wish, std::move(decide.participants));
-  const auto decided = co_await std::move(pending);
-  if (decided) {
-    step(Decided{decide.round, decision_of(decided.value())});
-    co_return;
+  auto pending =
+      log_.decide({incarnation_, decide.round}, decide.wish, std::move(decide.participants));
+  auto decided = co_await std::move(pending);
+  if (!decided) {
+    spdlog::warn("round {}:{}: the decision log: {}", incarnation_.value(), decide.round.value(),
+                 decided.error().context);
   }
-  spdlog::warn("round {}:{}: the decision log: {}", incarnation_.value(), decide.round.value(),
-               decided.error().context);
-  step(Decided{decide.round, decided.error()});
+  step(Decided{decide.round, std::move(decided)});
 }
 
 asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
@@ -296,14 +269,12 @@ asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
   }
   auto pending = log_.create_users({incarnation_, create.round}, std::move(create.participants),
                                    std::move(users));
-  const auto created = co_await std::move(pending);
-  if (created) {
-    step(UsersCreated{create.round, outcome_of(created.value())});
-    co_return;
+  auto created = co_await std::move(pending);
+  if (!created) {
+    spdlog::warn("round {}:{}: creating users: {}", incarnation_.value(), create.round.value(),
+                 created.error().context);
   }
-  spdlog::warn("round {}:{}: creating users: {}", incarnation_.value(), create.round.value(),
-               created.error().context);
-  step(UsersCreated{create.round, created.error()});
+  step(UsersCreated{create.round, std::move(created)});
 }
 
 asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {
@@ -351,29 +322,15 @@ void CoordinatorService::execute(Stop&& effect) {
 asio::awaitable<void> CoordinatorService::keep_log(KeepLog keep) {
   auto pending = log_.keep(incarnation_, keep.fence);
   auto kept = co_await std::move(pending);
-  if (!kept) {
-    step(LogKept{kept.error()});
-    co_return;
-  }
-  LogKept::Kept event{kept.value().is_closed, {}};
-  for (const auto& [incarnation, beats, is_closed] : kept.value().others) {
-    event.others.push_back({incarnation, beats, is_closed});
-  }
-  step(LogKept{std::move(event)});
+  step(LogKept{std::move(kept)});
 }
 
 asio::awaitable<void> CoordinatorService::close_incarnation(CloseIncarnation close) {
   auto pending = log_.close(close.incarnation);
-  auto closed = co_await std::move(pending);
-  if (!closed) {
-    step(IncarnationClosed{close.incarnation, closed.error()});
-    co_return;
-  }
-  spdlog::info("incarnation {} is silent and closed; {} of its commits are confirmed now",
-               close.incarnation.value(), closed.value().size());
-  std::vector<IncarnationClosed::Commit> commits;
-  for (auto& [sequence, participants] : closed.value()) {
-    commits.push_back({sequence, std::move(participants)});
+  auto commits = co_await std::move(pending);
+  if (commits) {
+    spdlog::info("incarnation {} is silent and closed; {} of its commits are to be confirmed",
+                 close.incarnation.value(), commits.value().size());
   }
   step(IncarnationClosed{close.incarnation, std::move(commits)});
 }

@@ -8,8 +8,12 @@
 
 #include "base/result.hpp"
 #include "coordinator/logic/orders.hpp"
+#include "directory/logic/decisions.hpp"
 
 namespace koshel::coordinator {
+
+using directory::CreateUsersOutcome;
+using directory::Decision;
 
 // ---- events
 
@@ -49,12 +53,10 @@ struct FindReplied {
   Sequence round;
   Result<messages::FindTransferDone> reply;
 };
-enum class Decision : std::int8_t { Commit, Abort, Fenced };
 struct Decided {
   Sequence round;
   Result<Decision> decision;  // Unavailable: nothing was asked; InDoubt: ask again
 };
-enum class CreateUsersOutcome : std::int8_t { Created, NameTaken, Decided };
 struct UsersCreated {
   Sequence round;
   Result<CreateUsersOutcome> outcome;
@@ -71,24 +73,11 @@ struct DirectoryHealth {
   bool is_up = true;
 };
 struct LogKept {  // of effect KeepLog
-  struct Beat {
-    Incarnation incarnation;
-    std::int64_t beats = 0;
-    bool is_closed = false;
-  };
-  struct Kept {
-    bool is_closed = false;    // this incarnation, by another coordinator
-    std::vector<Beat> others;  // every other incarnation with something left to forget
-  };
-  Result<Kept> kept;
+  Result<directory::LogState> kept;
 };
 struct IncarnationClosed {  // of effect CloseIncarnation
-  struct Commit {
-    Sequence sequence;
-    std::vector<ShardId> participants;
-  };
   Incarnation incarnation;
-  Result<std::vector<Commit>> commits;  // the oldest ones that are not forgotten
+  Result<std::vector<directory::CommittedRound>> commits;  // the oldest that are not forgotten
 };
 struct ConfirmReplied {
   RoundId round;

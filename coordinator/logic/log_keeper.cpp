@@ -41,11 +41,11 @@ void LogKeeper::on(const LogKept& event, Instant now, Effects& out) {
 
 // Somebody who looks away for long, or sleeps, cannot tell who was silent meanwhile: it begins
 // anew.
-void LogKeeper::watch(const std::vector<LogKept::Beat>& others, Instant now, Effects& out) {
+void LogKeeper::watch(const std::vector<directory::Beat>& others, Instant now, Effects& out) {
   if (now - last_look_ > limits_.dead_after / 2) watched_.clear();
   last_look_ = now;
   std::erase_if(watched_, [&](const auto& watched) {
-    return !std::ranges::count(others, watched.first, &LogKept::Beat::incarnation);
+    return !std::ranges::count(others, watched.first, &directory::Beat::incarnation);
   });
   for (const auto& [incarnation, beats, is_closed] : others) {
     const auto [found, is_new] = watched_.try_emplace(incarnation, Watched{beats, now});

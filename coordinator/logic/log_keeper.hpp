@@ -53,7 +53,7 @@ class LogKeeper {
     std::int64_t beats = 0;
     Instant since;
   };
-  void watch(const std::vector<LogKept::Beat>& others, Instant now, Effects& out);
+  void watch(const std::vector<directory::Beat>& others, Instant now, Effects& out);
   void confirm(Effects& out);
 
   Incarnation own_;

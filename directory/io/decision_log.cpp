@@ -1,6 +1,5 @@
 #include "directory/io/decision_log.hpp"
 
-#include <cstdlib>
 #include <sstream>
 
 #include "platform/pg_array.hpp"
@@ -19,18 +18,6 @@ std::string array_of(const std::vector<ShardId>& shards) {
 constexpr auto kDecide = "select decide($1, $2, $3, $4)";
 
 }  // namespace
-
-std::string_view to_string(Decision decision) {
-  switch (decision) {
-    case Decision::Commit:
-      return "commit";
-    case Decision::Abort:
-      return "abort";
-    case Decision::Fenced:
-      return "fenced";
-  }
-  std::abort();
-}
 
 DecisionLog::DecisionLog(platform::PgPool& pool) : pool_(pool) {}
 
@@ -118,10 +105,10 @@ std::vector<ShardId> shards_of(const std::string& text) {
 }
 }  // namespace
 
-asio::awaitable<Result<DecisionLog::Kept>> DecisionLog::keep(Incarnation own, Sequence fence) {
+asio::awaitable<Result<LogState>> DecisionLog::keep(Incarnation own, Sequence fence) {
   auto work = [own, fence](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
-    Kept kept;
+    LogState kept;
     kept.is_closed = !session.exec_params(kBeat, own.value())[0][0].as<bool>();
     for (const auto& row : session.exec_params(kOthers, own.value())) {
       kept.others.push_back(
@@ -139,10 +126,10 @@ asio::awaitable<Result<DecisionLog::Kept>> DecisionLog::keep(Incarnation own, Se
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<std::vector<DecisionLog::Commit>>> DecisionLog::close(Incarnation silent) {
+asio::awaitable<Result<std::vector<CommittedRound>>> DecisionLog::close(Incarnation silent) {
   auto work = [silent](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
-    std::vector<Commit> commits;
+    std::vector<CommittedRound> commits;
     for (const auto& row : session.exec_params(kClose, silent.value(), kCommitsMax)) {
       commits.push_back({Sequence(row[0].as<std::int64_t>()), shards_of(row[1].c_str())});
     }

@@ -10,22 +10,10 @@
 #include "base/ids.hpp"
 #include "base/result.hpp"
 #include "directory/io/directory_store.hpp"
+#include "directory/logic/decisions.hpp"
 #include "platform/postgres.hpp"
 
 namespace koshel::directory {
-
-enum class Decision {
-  Commit,
-  Abort,
-  Fenced,  // no decision stands and none can come: abort for whoever holds a prepared branch
-};
-std::string_view to_string(Decision decision);
-
-enum class CreateUsersOutcome {
-  Created,    // the users are there and the round is committed
-  NameTaken,  // nothing was written, the round is not decided
-  Decided,    // nothing was written: the round was decided (aborted) or fenced off by others
-};
 
 class DecisionLog {
  public:
@@ -44,24 +32,11 @@ class DecisionLog {
   boost::asio::awaitable<Result<std::vector<std::optional<Decision>>>> peek(
       std::vector<RoundId> rounds);
 
-  // ---- keeping and forgetting; see keep_log() and close_incarnation() in sql/directory
+  // ---- keeping and forgetting; see beat(), forget_rounds() and close_incarnation() in sql
 
-  struct Beat {
-    Incarnation incarnation;
-    std::int64_t beats = 0;
-    bool is_closed = false;
-  };
-  struct Kept {
-    bool is_closed = false;    // this incarnation, by another coordinator
-    std::vector<Beat> others;  // all other incarnations that are not forgotten
-  };
-  boost::asio::awaitable<Result<Kept>> keep(Incarnation own, Sequence fence);
-  struct Commit {
-    Sequence sequence;
-    std::vector<ShardId> participants;
-  };
+  boost::asio::awaitable<Result<LogState>> keep(Incarnation own, Sequence fence);
   // The oldest commits of the incarnation, a bounded number of them; empty: it is forgotten.
-  boost::asio::awaitable<Result<std::vector<Commit>>> close(Incarnation silent);
+  boost::asio::awaitable<Result<std::vector<CommittedRound>>> close(Incarnation silent);
   boost::asio::awaitable<Result<void>> forget(Incarnation closed, std::vector<Sequence> rounds);
 
  private:

@@ -117,7 +117,7 @@ TEST(Settling, KeepsItsCommitUntilEveryParticipantHasConfirmedIt) {
   driver.reply_settle(round.round, ShardId(1), SettleOutcome::Settled);
   driver.pass(kSettleWait);
   EXPECT_EQ(driver.machine().rounds_unconfirmed(), 1u);
-  driver.give(LogKept{LogKept::Kept{}});
+  driver.give(LogKept{directory::LogState{}});
   const auto confirm = driver.take_one<Confirm>();
   EXPECT_EQ(confirm.shard, ShardId(2));
   EXPECT_EQ(confirm.round, (RoundId{kIncarnation, round.round}));
@@ -144,7 +144,7 @@ TEST(Settling, SoundsAnAlarmWhenAShardLostItsHalf) {
   driver.reply_settle(round.round, ShardId(1), SettleOutcome::Settled);
   driver.reply_settle(round.round, ShardId(2), SettleOutcome::Lost);
   driver.pass(kSettleWait);
-  driver.give(LogKept{LogKept::Kept{}});
+  driver.give(LogKept{directory::LogState{}});
   for (const auto& confirm : driver.take<Confirm>()) {
     driver.give(
         ConfirmReplied{confirm.round, confirm.shard, messages::SettleDone{SettleOutcome::Lost}});

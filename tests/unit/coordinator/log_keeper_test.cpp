@@ -30,10 +30,10 @@ struct Log {
     return taken;
   }
   void tick(std::int64_t finished = 100) { keeper.tick(Sequence(finished), now, out); }
-  void kept(std::vector<LogKept::Beat> others = {}) {
-    keeper.on(LogKept{LogKept::Kept{false, std::move(others)}}, now, out);
+  void kept(std::vector<directory::Beat> others = {}) {
+    keeper.on(LogKept{directory::LogState{false, std::move(others)}}, now, out);
   }
-  void beat(std::vector<LogKept::Beat> others = {}) {
+  void beat(std::vector<directory::Beat> others = {}) {
     now += kInterval;
     tick();
     kept(std::move(others));
@@ -153,7 +153,7 @@ TEST(LogKeeper, AdoptsNoRoundThatEverybodyHasConfirmed) {
 TEST(LogKeeper, StopsWhenItsIncarnationWasClosed) {
   Log log;
   log.tick();
-  log.keeper.on(LogKept{LogKept::Kept{true, {}}}, log.now, log.out);
+  log.keeper.on(LogKept{directory::LogState{true, {}}}, log.now, log.out);
   EXPECT_EQ(log.take<Stop>().size(), 1u);
 }
 
@@ -205,7 +205,7 @@ TEST(LogKeeper, AsksForTheCommitsOfAnIncarnationThatIsClosedAlready) {
 
 TEST(LogKeeper, ForgetsAnothersCommitOnceEveryParticipantHasConfirmed) {
   Log log;
-  const IncarnationClosed::Commit commit{Sequence(3), {ShardId(1), ShardId(2)}};
+  const directory::CommittedRound commit{Sequence(3), {ShardId(1), ShardId(2)}};
   log.keeper.on(IncarnationClosed{kOther, std::vector{commit}}, log.out);
   EXPECT_EQ(log.take<Confirm>().size(), 2u);
   log.confirmed({kOther, Sequence(3)}, 1, SettleOutcome::Settled);
@@ -219,7 +219,7 @@ TEST(LogKeeper, ForgetsAnothersCommitOnceEveryParticipantHasConfirmed) {
 
 TEST(LogKeeper, NeverForgetsAnothersCommitThatAParticipantLost) {
   Log log;
-  const IncarnationClosed::Commit commit{Sequence(3), {ShardId(1), ShardId(2)}};
+  const directory::CommittedRound commit{Sequence(3), {ShardId(1), ShardId(2)}};
   log.keeper.on(IncarnationClosed{kOther, std::vector{commit}}, log.out);
   log.confirmed({kOther, Sequence(3)}, 1, SettleOutcome::Lost);
   log.confirmed({kOther, Sequence(3)}, 2, SettleOutcome::Settled);
@@ -244,7 +244,7 @@ TEST(LogKeeper, DoesNothingWhenTheClosingFailed) {
 
 TEST(LogKeeper, AdoptsARoundOnceHoweverOftenItIsRead) {
   Log log;
-  const IncarnationClosed::Commit commit{Sequence(3), {ShardId(1)}};
+  const directory::CommittedRound commit{Sequence(3), {ShardId(1)}};
   for (int times = 0; times < 3; ++times) {
     log.keeper.on(IncarnationClosed{kOther, std::vector{commit}}, log.out);
   }
