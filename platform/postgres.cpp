@@ -42,8 +42,8 @@ bool is_closed(const pqxx::connection& connection) {
 // hold an open transaction, or lead to a server that is the wrong one by now: the next job starts
 // anew.
 bool can_go_on(const Error& failure) {
-  const bool is_refused = failure.fault == Fault::Retryable || failure.fault == Fault::Internal;
-  return is_refused && !failure.sqlstate.empty();
+  return !failure.sqlstate.empty() && failure.fault != Fault::InDoubt &&
+         failure.sqlstate != "25006";
 }
 
 }  // namespace

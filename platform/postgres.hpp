@@ -63,7 +63,7 @@ class PgPool {
   // (through `done`) when `waiting_max` works wait. Connecting failed: Unavailable, work did not
   // run.
   template <class Work, class Done>
-  void post(Work work, Done done);
+  void post(Work work, Done done, Instant deadline = Instant::max());
 
   // The same for coroutines. At the deadline it returns Unavailable, though the work may be done
   // later: only what may be done or not (reading) is given a deadline.

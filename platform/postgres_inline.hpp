@@ -25,11 +25,15 @@ Guarded<Work> guarded(Work&& work) {
 }
 
 template <class Work, class Done>
-void PgPool::post(Work work, Done done) {
+void PgPool::post(Work work, Done done, Instant deadline) {
   using T = std::invoke_result_t<Work&, pqxx::connection&>;
   // Shared, because std::function wants what it holds to be copyable.
   auto shared = std::make_shared<std::pair<Work, Done>>(std::move(work), std::move(done));
-  enqueue([this, shared](Result<pqxx::connection*> connection) -> std::optional<Error> {
+  enqueue([this, shared, deadline](Result<pqxx::connection*> connection) -> std::optional<Error> {
+    if (connection && std::chrono::steady_clock::now() >= deadline) {
+      on_loop([shared] { shared->second(Error{Fault::Unavailable, "its turn came too late"}); });
+      return std::nullopt;
+    }
     auto result = connection ? guarded([&] { return shared->first(*connection.value()); })
                              : Result<T>(connection.error());
     auto failure = result ? std::nullopt : std::optional(result.error());
@@ -62,7 +66,9 @@ auto PgPool::run(Work work, Instant deadline)
         waiting->finish(Error{Fault::Unavailable, "PostgreSQL did not answer in time"});
       });
     }
-    post(std::move(work), [waiting](Answer answer) { waiting->finish(std::move(answer)); });
+    post(
+        std::move(work), [waiting](Answer answer) { waiting->finish(std::move(answer)); },
+        deadline);
   };
   auto pending = boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Answer)>(
       std::move(initiate), boost::asio::use_awaitable);

@@ -258,7 +258,12 @@ asio::awaitable<void> CoordinatorService::decide(Decide decide) {
     spdlog::warn("round {}:{}: the decision log: {}", incarnation_.value(), decide.round.value(),
                  decided.error().context);
   }
+  const bool is_answered = decided.has_value();
   step(Decided{decide.round, std::move(decided)});
+  if (is_answered) co_return;
+  // The machine takes the directory for down until somebody has read it.
+  auto refreshing = refresh(read_deadline());
+  co_await std::move(refreshing);
 }
 
 asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
@@ -274,7 +279,12 @@ asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
     spdlog::warn("round {}:{}: creating users: {}", incarnation_.value(), create.round.value(),
                  created.error().context);
   }
+  const bool is_answered = created.has_value();
   step(UsersCreated{create.round, std::move(created)});
+  if (is_answered) co_return;
+  // The machine takes the directory for down until somebody has read it.
+  auto refreshing = refresh(read_deadline());
+  co_await std::move(refreshing);
 }
 
 asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {

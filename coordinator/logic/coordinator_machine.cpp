@@ -91,7 +91,7 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
   for (const auto& lane : local_.take_ended()) --in_flight_[lane];
   for (const auto& lane : cross_.take_ended()) --in_flight_[lane];
   for (const auto& lane : book_.lanes_waiting()) {
-    if (lane.kind != LaneKind::Local && !is_directory_up_) {
+    if (lane.kind != LaneKind::Local && (!is_directory_up_ || log_.is_over())) {
       book_.set_lane_back(lane, Setback::DirectoryFault, now, out);  // not even prepared
       continue;
     }

@@ -191,11 +191,13 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
   auto& round = found->second;
   if (const auto* entry = book_.find(event.order, event.round)) {
     const bool is_known = event.reply && event.reply.value().is_owned;
-    if (!is_known || event.reply.value().is_in_progress) {
+    if (!is_known) {
       round.has_unfound = true;
     } else if (const auto& stored = event.reply.value().stored) {
       const bool is_same = is_same_request(*transfer_of(entry->order), *stored);
       book_.finish(event.order, is_same ? Outcome(Replayed{*stored}) : Outcome(KeyReused{}), out);
+    } else if (event.reply.value().is_in_progress) {  // in another round: this one is over
+      book_.set_back(event.order, Setback::BusyInDoubt, now, out);
     } else {
       book_.set_back(event.order, Setback::Retry, now, out);
     }

@@ -29,6 +29,7 @@ void LogKeeper::on(const LogKept& event, Instant now, Effects& out) {
     return;
   }
   if (event.kept.value().is_closed) {
+    is_over_ = true;
     next_keep_ = Instant::max();
     out.emplace_back(
         Stop{"this incarnation was silent for too long and another coordinator has "

@@ -40,6 +40,8 @@ class LogKeeper {
   void on(const ConfirmReplied& event, Effects& out);
 
   std::size_t unconfirmed() const { return unconfirmed_.size(); }
+  // This incarnation is closed: nothing it prepares could be decided.
+  bool is_over() const { return is_over_; }
   // So many shards do not confirm what was decided that nothing more is to be decided now.
   bool is_full() const { return unconfirmed_.size() >= limits_.unconfirmed_max; }
 
@@ -63,6 +65,7 @@ class LogKeeper {
   Instant next_keep_{};
   Instant last_look_{};
   bool is_keeping_ = false;
+  bool is_over_ = false;
 };
 
 }  // namespace koshel::coordinator

@@ -106,15 +106,18 @@ void OrderBook::claim(OrderId id, const Order& order, Sequence round) {
     in_flight_.try_emplace(account, InFlight{round, {}});
   }
   const auto* transfer = transfer_of(order);
-  if (transfer != nullptr && under_way_.try_emplace(transfer->id, UnderWay{id, round}).second) {
-    transfers_of_[round].push_back(transfer->id);
-  }
+  if (transfer == nullptr) return;
+  under_way_.insert_or_assign(transfer->id, UnderWay{id, round});
+  transfers_of_[round].push_back(transfer->id);
 }
 
 void OrderBook::end(Sequence round) {
   const auto transfers = transfers_of_.find(round);
   if (transfers == transfers_of_.end()) return;
-  for (const auto& id : transfers->second) under_way_.erase(id);
+  for (const auto& id : transfers->second) {
+    const auto found = under_way_.find(id);  // one that did not survive may be in another round
+    if (found != under_way_.end() && found->second.round == round) under_way_.erase(found);
+  }
   transfers_of_.erase(transfers);
 }
 
@@ -130,7 +133,11 @@ bool OrderBook::park_if_in_flight(OrderId id, Entry& entry, Sequence round) {
   for (const auto account : accounts_of(entry.order)) {
     const auto found = in_flight_.find(account);
     if (found == in_flight_.end() || found->second.round == round) continue;
-    found->second.parked.push_back(id);
+    auto& parked = found->second.parked;
+    if (parked.size() % 1024 == 1023) {  // while a round hangs, clients come and go
+      std::erase_if(parked, [this](OrderId other) { return !entries_.contains(other); });
+    }
+    parked.push_back(id);
     entry.is_parked = true;
     return true;
   }

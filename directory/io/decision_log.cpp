@@ -118,7 +118,7 @@ asio::awaitable<Result<LogState>> DecisionLog::keep(Incarnation own, Sequence fe
       session.exec_params(kForgetBehind, own.value(), fence.value());
     } catch (const pqxx::sql_error& error) {
       // Deciders share the fence's lock; if they left no gap this time, the next beat tries again.
-      if (error.sqlstate() != "55P03") throw;
+      if (error.sqlstate() != "55P03" && error.sqlstate() != "57014") throw;
     }
     return kept;
   };

@@ -250,9 +250,11 @@ void AgentService::execute(ScanPrepared&& effect) {
 void AgentService::execute(ForgetHolds&& effect) {
   shard_.post([rounds = std::move(effect.rounds), identity = setup_.identity](
                   pqxx::connection& connection) { forget_holds(connection, identity, rounds); },
-              [](Result<void> done) {
+              [this, epoch = machine_.epoch()](Result<void> done) {
+                if (done) return;
                 // The rows are harmless and go at the next start at the latest.
-                if (!done) spdlog::debug("holds rows stay for now: {}", done.error().context);
+                spdlog::debug("holds rows stay for now: {}", done.error().context);
+                if (is_disconnect(outcome_of(done.error()))) step(SessionLost{epoch});
               });
 }
 
@@ -295,25 +297,41 @@ void AgentService::execute(Stop&& effect) {
 
 // ---- reading
 
+// Reads run on the sessions of the epoch and nowhere else: while a take-over waits for old sessions to be
+// gone, none may be opened, and one that a read finds lost is news for the machine.
+template <class Work>
+auto AgentService::read(Work work)
+    -> asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>> {
+  if (!machine_.is_serving()) {
+    co_return Error{Fault::Unavailable, "the agent takes over its shard"};
+  }
+  const auto epoch = machine_.epoch();
+  auto pending = shard_.run(std::move(work));
+  auto done = co_await std::move(pending);
+  if (!done && is_disconnect(outcome_of(done.error()))) step(SessionLost{epoch});
+  co_return done;
+}
+
 asio::awaitable<Result<messages::AskRoundDone>> AgentService::ask_round(messages::AskRound ask) {
   auto work = [round = ask.round](pqxx::connection& connection) {
     return messages::AskRoundDone{agent::ask_round(connection, round)};
   };
-  auto pending = shard_.run(std::move(work));
+  auto pending = read(std::move(work));
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(messages::ReadHeads read) {
-  const ReadState wanted{{}, 0, machine_.epoch(), read.accounts, {}};
+asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(
+    messages::ReadHeads read_heads) {
+  const ReadState wanted{{}, 0, machine_.epoch(), read_heads.accounts, {}};
   auto work = [wanted](pqxx::connection& connection) { return read_state(connection, wanted); };
-  auto pending = shard_.run(std::move(work));
+  auto pending = read(std::move(work));
   auto state = co_await std::move(pending);
   if (!state) co_return state.error();
   boost::unordered_flat_map<AccountId, Head, std::hash<AccountId>> heads;
   for (const auto& [account, head] : state.value().heads) heads.emplace(account, head);
   messages::HeadsRead done;
-  done.heads.reserve(read.accounts.size());
-  for (const auto account : read.accounts) {
+  done.heads.reserve(read_heads.accounts.size());
+  for (const auto account : read_heads.accounts) {
     const auto found = heads.find(account);
     done.heads.push_back(found == heads.end() ? std::nullopt : std::optional(found->second));
   }
@@ -328,18 +346,18 @@ asio::awaitable<Result<messages::FindTransferDone>> AgentService::find(
   auto work = [find, epoch = machine_.epoch()](pqxx::connection& connection) {
     return find_transfer(connection, epoch, find);
   };
-  auto pending = shard_.run(std::move(work));
+  auto pending = read(std::move(work));
   auto done = co_await std::move(pending);
   if (done) done.value().is_in_progress = may_come && !done.value().stored;
   co_return done;
 }
 
 asio::awaitable<Result<messages::EntriesRead>> AgentService::read_entries(
-    messages::ReadEntries read) {
-  auto work = [read, epoch = machine_.epoch()](pqxx::connection& connection) {
-    return agent::read_entries(connection, epoch, read);
+    messages::ReadEntries wanted) {
+  auto work = [wanted, epoch = machine_.epoch()](pqxx::connection& connection) {
+    return agent::read_entries(connection, epoch, wanted);
   };
-  auto pending = shard_.run(std::move(work));
+  auto pending = read(std::move(work));
   co_return co_await std::move(pending);
 }
 
@@ -354,7 +372,7 @@ asio::awaitable<Result<messages::AgentStatus>> AgentService::status() {
   auto work = [identity = setup_.identity](pqxx::connection& connection) {
     return prepared_rounds(connection, identity);
   };
-  auto pending = shard_.run(std::move(work));
+  auto pending = read(std::move(work));
   auto prepared = co_await std::move(pending);
   if (!prepared) co_return prepared.error();
   status.prepared = std::move(prepared.value());

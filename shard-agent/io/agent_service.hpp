@@ -39,9 +39,9 @@ class AgentService {
 
   // Reading, past the machine. Errors: the database cannot be read now, or not by this agent.
   boost::asio::awaitable<Result<messages::AskRoundDone>> ask_round(messages::AskRound ask);
-  boost::asio::awaitable<Result<messages::HeadsRead>> read_heads(messages::ReadHeads read);
+  boost::asio::awaitable<Result<messages::HeadsRead>> read_heads(messages::ReadHeads read_heads);
   boost::asio::awaitable<Result<messages::FindTransferDone>> find(messages::FindTransfer find);
-  boost::asio::awaitable<Result<messages::EntriesRead>> read_entries(messages::ReadEntries read);
+  boost::asio::awaitable<Result<messages::EntriesRead>> read_entries(messages::ReadEntries wanted);
   boost::asio::awaitable<Result<messages::AgentStatus>> status();
 
   const AgentMachine& machine() const { return machine_; }
@@ -55,6 +55,9 @@ class AgentService {
   template <class Reply, class Message>
   boost::asio::awaitable<Reply> ask_machine(Message message);
   void step(Event event);
+  template <class Work>
+  auto read(Work work)
+      -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>>;
   Now now() const;
 
   void execute(ReadState&& effect);

@@ -1,34 +1,15 @@
 #include "shard-agent/io/append_sql.hpp"
 
-#include <charconv>
+#include "platform/pg_array.hpp"
 
 namespace koshel::agent {
 namespace {
 
+using platform::append_array_element;
+using platform::pg_array;
+
 void append_number(std::string& text, std::int64_t value) {
-  char digits[24];
-  const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value);
-  text.append(digits, end);
-}
-
-void append_quoted(std::string& text, std::string_view value) {
-  text += '"';
-  for (const char c : value) {
-    if (c == '"' || c == '\\') text += '\\';
-    text += c;
-  }
-  text += '"';
-}
-
-template <class Range, class Write>
-std::string array_with(const Range& range, Write write) {
-  std::string text = "{";
-  for (const auto& element : range) {
-    if (text.size() > 1) text += ',';
-    write(text, element);
-  }
-  text += '}';
-  return text;
+  append_array_element(text, value);
 }
 
 // ",'{...}'": one array argument. Only numbers, uuids and letters go in, so nothing needs escaping.
@@ -78,13 +59,16 @@ void append_texts(std::string& sql, pqxx::connection& connection, const std::vec
     sql += ",'{}'";
     return;
   }
-  const auto array = array_with(entries, [&](std::string& text, const Entry& entry) {
+  std::string array = "{";
+  for (const auto& entry : entries) {
+    if (array.size() > 1) array += ',';
     if (has_text(entry)) {
-      append_quoted(text, text_of(entry));
+      append_array_element(array, std::string_view(text_of(entry)));
     } else {
-      text += "NULL";
+      array += "NULL";
     }
-  });
+  }
+  array += '}';
   sql += ',';
   sql += connection.quote(array);
 }
@@ -92,17 +76,15 @@ void append_texts(std::string& sql, pqxx::connection& connection, const std::vec
 }  // namespace
 
 std::string array_of(const std::vector<AccountId>& accounts) {
-  return array_with(accounts,
-                    [](std::string& text, AccountId id) { append_number(text, id.value()); });
+  return pg_array(accounts, [](AccountId id) { return id.value(); });
 }
 
 std::string array_of(const std::vector<std::string>& texts) {
-  return array_with(texts,
-                    [](std::string& text, const auto& value) { append_quoted(text, value); });
+  return pg_array(texts, [](const std::string& text) -> std::string_view { return text; });
 }
 
 std::string array_of(const std::vector<TransferId>& ids) {
-  return array_with(ids, [](std::string& text, const auto& id) { id.append_to(text); });
+  return pg_array(ids, [](const TransferId& id) { return id.to_string(); });
 }
 
 std::string append_statement(pqxx::connection& connection, const AppendBatch& batch) {

@@ -108,11 +108,17 @@ void AgentMachine::handle(DecisionRead&& event, const Now&, Effects& out) {
 }
 
 void AgentMachine::handle(PreparedScanned&& event, const Now& now, Effects& out) {
+  if (!is_scanning_ || event.scan != cross_.last_scan()) return;  // of before a take-over
   is_scanning_ = false;
   ++memory_.counters.prepared_scans;
   next_scan_ = now.steady + memory_.limits.scan_interval;
   if (state_ == State::Serving) cross_.on(event, out);
   conclude(event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None, out);
+}
+
+// One that the take-over itself ended is no news.
+void AgentMachine::handle(SessionLost&& event, const Now&, Effects& out) {
+  if (event.epoch == memory_.epoch) conclude(Aftermath::ConnectionLost, out);
 }
 
 void AgentMachine::handle(TakenOver&& event, const Now& now, Effects& out) {
@@ -129,6 +135,7 @@ void AgentMachine::handle(TakenOver&& event, const Now& now, Effects& out) {
   memory_.epoch = *event.epoch;
   ++memory_.counters.take_overs;
   state_ = State::Serving;
+  is_scanning_ = false;
   cross_.take_over(event.in_doubt, out);
   local_.ask_unknown(out);
 }

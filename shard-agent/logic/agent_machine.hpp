@@ -50,6 +50,7 @@ class AgentMachine {
   void handle(DecisionRead&& event, const Now& now, Effects& out);
   void handle(PreparedScanned&& event, const Now& now, Effects& out);
   void handle(TakenOver&& event, const Now& now, Effects& out);
+  void handle(SessionLost&& event, const Now& now, Effects& out);
   void handle(Tick&& event, const Now& now, Effects& out);
 
   // `fault`: what is unsound in the round itself.

@@ -165,9 +165,8 @@ bool CrossRounds::confirm_refusals(RoundId id, Round& round,
   ReadState doubtful{id, 1, memory_.epoch, {}, {}};
   for (std::size_t i = 0; i < votes.size(); ++i) {
     const auto& slot = round.slots[i];
-    const bool is_leg = std::holds_alternative<messages::Leg>(slot.order.what);
-    if (is_leg && !slot.vote && std::holds_alternative<messages::Refused>(votes[i])) {
-      doubtful.accounts.push_back(slot.accounts.front());
+    if (!slot.vote && std::holds_alternative<messages::Refused>(votes[i])) {
+      doubtful.accounts.push_back(slot.accounts.back());  // a leg's only one, or @world
     }
   }
   if (doubtful.accounts.empty()) return true;
@@ -357,8 +356,9 @@ void CrossRounds::start_settling(RoundId id, Round& round, bool is_commit, Effec
 
 Aftermath CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
   const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Settling)
-    return event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None;
+  if (found == rounds_.end() || found->second.state != State::Settling) {
+    return Aftermath::None;  // of before a take-over, which looks after all that is prepared
+  }
   auto& round = found->second;
   if (round.settle_request) {
     out.emplace_back(Answer{*round.settle_request, messages::SettleDone{event.outcome}});

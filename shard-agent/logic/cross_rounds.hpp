@@ -41,6 +41,7 @@ class CrossRounds {
   void on(const PreparedScanned& event, Effects& out);
   void expire_reservations(Instant now);
   ScanPrepared next_scan() { return {++scans_}; }
+  std::int64_t last_scan() const { return scans_; }
 
   // The connection is gone: answers what waits. What is prepared comes back through take_over.
   void interrupt(Effects& out);

@@ -88,13 +88,16 @@ struct TakenOver {             // of effect TakeOver
   std::vector<InDoubtRound> in_doubt;
   bool is_outrun = false;  // another agent has taken over since
 };
+struct SessionLost {  // noticed by what is no round: a read, a clean-up
+  Epoch epoch;        // under which it ran
+};
 struct Tick {};
 
 using Event =
     std::variant<Asked<messages::LocalRound>, Asked<messages::Reserve>, Asked<messages::Prepare>,
                  Asked<messages::Settle>, Asked<messages::Release>, StateRead, AppendDone,
                  PrepareDone, SettlePreparedDone, LocalAsked, DecisionRead, PreparedScanned,
-                 TakenOver, Tick>;
+                 TakenOver, SessionLost, Tick>;
 
 // ---- effects
 

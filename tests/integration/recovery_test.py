@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -75,6 +76,32 @@ class RecoveryTest(unittest.TestCase):
             self.cluster.restart("coordinator-2")
             wait_until(more_than(load, len(load.committed) + 100), "transfers after the restart")
         self.finish(load)
+
+    def test_readers_do_not_keep_an_agent_from_taking_over(self):
+        name = next(n for n in self.users() if self.api.get(f"/v1/users/{n}").json["shard"] == "shard-1")
+        reading, stopped = threading.Event(), threading.Event()
+
+        def read():
+            client = self.cluster.client()
+            while not stopped.is_set():
+                if client.get(f"/v1/users/{name}").status == 200:
+                    reading.set()
+
+        threads = [threading.Thread(target=read) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(3):
+                reading.clear()
+                self.assertTrue(reading.wait(60), "readers are served again")
+                self.cluster.sql("shard-1", "select pg_terminate_backend(pid) from pg_stat_activity "
+                                            "where application_name ~ '^koshel-agent/'")
+            reading.clear()
+            self.assertTrue(reading.wait(60), "readers are served again")
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join(60)
 
     def test_a_coordinator_that_was_silent_for_long_is_closed_and_stops(self):
         for name in ("coordinator-1", "coordinator-2"):
@@ -198,14 +225,15 @@ class RecoveryTest(unittest.TestCase):
         account = self.api.get(f"/v1/users/{name}").json
         shard = account["shard"]
         cluster_name = self.cluster.sql(shard, "select cluster, shard_id from identity")[0]
-        gid = f"koshel:{cluster_name[0]}:1:999999999:{cluster_name[1]}"
+        incarnation = self.cluster.sql("directory", "select max(id) from incarnations")[0][0]
+        gid = f"koshel:{cluster_name[0]}:{incarnation}:999999999:{cluster_name[1]}"
         self.cluster.sql(shard, f"insert into holds values ('{gid}', array[{account['id']}])")
-        self.cluster.sql(shard, "begin; insert into applied_rounds values (1, 999999999, false); "
+        self.cluster.sql(shard, f"begin; insert into applied_rounds values ({incarnation}, 999999999, false); "
                                 f"prepare transaction '{gid}'")
         wait_until(lambda: self.cluster.sql(shard, "select count(*) from pg_prepared_xacts") == [["0"]],
                    "recovery", seconds=30)
         decided = self.cluster.sql("directory", "select is_commit from decisions "
-                                                "where incarnation = 1 and sequence = 999999999")
+                                                f"where incarnation = {incarnation} and sequence = 999999999")
         self.assertEqual(decided, [["f"]])  # recovery writes abort before it rolls back
         self.assertEqual(self.api.transfer("@world", name, "1").status, 201)
 

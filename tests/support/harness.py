@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -18,9 +19,16 @@ BIN = pathlib.Path(os.environ.get("KOSHEL_BIN", ROOT / "build" / "bin"))
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Outside of the range from which outgoing connections take theirs, so that it stays free for a moment."""
+    while True:
+        port = random.randint(20000, 30000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_until(condition, what, seconds=60.0):
@@ -81,6 +89,9 @@ class Client:
     def user(self, name, **fields):
         body = {"name": name, "max_balance": "1000", **fields}
         reply = self.post("/v1/users", body)
+        end = time.monotonic() + 30
+        while reply.status == 503 and time.monotonic() < end:  # nothing happened, as the answer says
+            reply = self.post("/v1/users", body)
         assert reply.status == 201, reply.text
         return reply.json
 
@@ -98,20 +109,22 @@ class Cluster:
         self.dir = tempfile.mkdtemp(prefix="koshel-test-")
         os.chmod(self.dir, 0o755)
         self.path = os.path.join(self.dir, "cluster")
-        self.port = free_port()
+        self.urls = {}
         self.run("cluster", "up", "--dir", self.path, "--shards", str(shards), "--coordinators",
-                 str(coordinators), "--port", str(self.port), check=True)
+                 str(coordinators), "--port", "0", check=True)
+        self.urls = {name: process["url"] for name, process in self.processes().items()
+                     if process["role"] == "coordinator"}
 
     def run(self, *args, check=False, stdin=None):
         """Runs the console; returns the finished process."""
         done = subprocess.run([str(BIN / "koshel"), *args], capture_output=True, text=True, input=stdin,
-                              env={**os.environ, "KOSHEL_SERVER": self.url()}, timeout=300)
+                              env={**os.environ, "KOSHEL_SERVER": self.url() if self.urls else ""}, timeout=300)
         if check and done.returncode != 0:
             raise AssertionError(f"koshel {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
         return done
 
     def url(self, coordinator=1):
-        return f"http://127.0.0.1:{self.port + coordinator - 1}"
+        return self.urls[f"coordinator-{coordinator}"]
 
     def client(self, coordinator=1, **options):
         return Client(self.url(coordinator), **options)

@@ -148,7 +148,7 @@ class AgentDriver {
     return step(TakenOver{epoch, std::move(in_doubt)});
   }
   Effects lose_connection() {
-    return step(SettlePreparedDone{round_of(-1), messages::SettleOutcome::Later, true});
+    return step(SessionLost{machine.epoch()});
   }
 
   // Answers the ReadState among `effects` from what the shard owns and has stored.

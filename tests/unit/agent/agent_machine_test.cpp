@@ -230,5 +230,14 @@ TEST(AgentMachine, StopsWhenAnotherTookOverWhileItsConnectionWasGone) {
   EXPECT_FALSE(has<TakeOver>(agent.tick_after(std::chrono::seconds(9))));
 }
 
+TEST(AgentMachine, TakesOverAnewWhenAReadFindsItsSessionLost) {
+  ServingAgent agent;
+  EXPECT_TRUE(agent.step(SessionLost{Epoch(kEpoch.value() - 1)}).empty())
+      << "ended by the take-over";
+  EXPECT_TRUE(agent.machine.is_serving());
+  agent.step(SessionLost{kEpoch});
+  EXPECT_FALSE(agent.machine.is_serving());
+}
+
 }  // namespace
 }  // namespace koshel::agent

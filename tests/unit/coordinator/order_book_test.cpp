@@ -354,5 +354,20 @@ TEST(OrderBook, DoesNotBringBackWhatWasAnsweredWhileItPaused) {
   EXPECT_TRUE(book.take(kLocal, kRound, 1).empty());
 }
 
+TEST(OrderBook, KnowsATransferThatLostInOneRoundAndWentIntoAnother) {
+  OrderBook book({});
+  const auto order = keyed({101, 102}, 7);
+  book.submit(1, order, kLate);
+  book.take(kLocal, Sequence(1), 10);
+  Effects out;
+  book.release(Sequence(1), accounts_of(order));
+  book.set_back(1, Setback::Retry, kLate - seconds(9), out);
+  book.take(kLocal, Sequence(2), 10);
+  book.end(Sequence(1));
+  EXPECT_TRUE(book.is_under_way(asked(order).id));
+  book.end(Sequence(2));
+  EXPECT_FALSE(book.is_under_way(asked(order).id));
+}
+
 }  // namespace
 }  // namespace koshel::coordinator
