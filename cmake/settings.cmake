@@ -37,6 +37,10 @@ if(KOSHEL_SANITIZE)
     # What the address sanitizer, or the processor, sees as well; these double the time of a build.
     -fno-sanitize=null,alignment,object-size,vptr)
   target_link_options(koshel_settings INTERFACE -fsanitize=${KOSHEL_SANITIZE})
+  if(KOSHEL_SANITIZE MATCHES thread)
+    # The thread sanitizer does not understand fences; Asio's queues have locks besides.
+    target_compile_definitions(koshel_settings INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
+  endif()
 endif()
 
 # koshel_library(NAME SOURCES ... LINKS ...): LINKS is the whole of what NAME may use.

@@ -147,9 +147,7 @@ class AgentDriver {
     EXPECT_TRUE(has<TakeOver>(tick()));
     return step(TakenOver{epoch, std::move(in_doubt)});
   }
-  Effects lose_connection() {
-    return step(SessionLost{machine.epoch()});
-  }
+  Effects lose_connection() { return step(SessionLost{machine.epoch()}); }
 
   // Answers the ReadState among `effects` from what the shard owns and has stored.
   Effects read(const Effects& effects) {
