@@ -40,6 +40,19 @@ class RecoveryTest(unittest.TestCase):
         load.check(self.cluster.client(), "500")
         self.cluster.check_books()
 
+    def restart_coordinators(self, more_config):
+        for name in ("coordinator-1", "coordinator-2"):
+            file = os.path.join(self.cluster.path, name + ".yml")
+            with open(file) as config:
+                own = [line for line in config if "log_keep" not in line and "dead_after" not in line]
+            with open(file, "w") as config:
+                config.write("".join(own) + more_config)
+            if self.cluster.processes()[name]["pid"] is not None:
+                self.cluster.kill(name, signal.SIGTERM)
+                wait_until(lambda: self.cluster.processes()[name]["pid"] is None, "its end")
+            self.cluster.restart(name)
+        type(self).api = self.cluster.client()  # the old connection has gone
+
     def kill_under_load(self, victims, how=signal.SIGKILL, rounds=2):
         with Load(self.urls(), self.users(), threads=6) as load:
             for _ in range(rounds):
@@ -104,12 +117,8 @@ class RecoveryTest(unittest.TestCase):
                 thread.join(60)
 
     def test_a_coordinator_that_was_silent_for_long_is_closed_and_stops(self):
-        for name in ("coordinator-1", "coordinator-2"):
-            with open(os.path.join(self.cluster.path, name + ".yml"), "a") as config:
-                config.write("  log_keep_interval_ms: 100\n  incarnation_dead_after_ms: 2000\n")
-            self.cluster.kill(name, signal.SIGTERM)
-            wait_until(lambda: self.cluster.processes()[name]["pid"] is None, "its end")
-            self.cluster.restart(name)
+        self.restart_coordinators("  log_keep_interval_ms: 100\n  incarnation_dead_after_ms: 4000\n")
+        self.addCleanup(self.restart_coordinators, "")
         last = self.cluster.sql("directory", "select max(id) from incarnations")[0][0]
         with Load(self.urls(), self.users(), threads=6) as load:
             wait_until(more_than(load, 200), "transfers before the silence")
