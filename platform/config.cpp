@@ -115,6 +115,7 @@ void read_agent(ConfigSection section, AgentConfig& agent) {
   section.time("reservation_ms", agent.reservation, {1, kDay});
   section.time("scan_interval_ms", agent.scan_interval, {1, kDay});
   section.time("in_doubt_age_ms", agent.in_doubt_age, {1, kDay});
+  section.time("forget_interval_ms", agent.forget_interval, {10, kDay});
   section.number("prepared_headroom", agent.prepared_headroom, {0, 10'000});
   section.time("shutdown_grace_ms", agent.shutdown_grace, {0, kDay});
   section.end();

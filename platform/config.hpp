@@ -84,7 +84,8 @@ struct AgentConfig {
   milliseconds reservation{5'000};
   milliseconds scan_interval{1'000};
   milliseconds in_doubt_age{5'000};
-  int prepared_headroom = 4;  // slots of max_prepared_transactions left alone
+  milliseconds forget_interval{10'000};  // between looks for rounds that are over
+  int prepared_headroom = 4;             // slots of max_prepared_transactions left alone
   milliseconds shutdown_grace{10'000};
 };
 

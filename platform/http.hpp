@@ -37,6 +37,7 @@ struct HttpRequest {
 };
 
 struct HttpResponse {
+  static constexpr int kNone = 0;  // nothing is sent, the connection is closed
   int status = 200;
   std::string content_type = "application/json";
   std::string body;

@@ -263,6 +263,7 @@ asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> sess
     auto handling = call_handler(std::move(request));
     answer.response = co_await std::move(handling);
     --in_work;
+    if (answer.response.status == HttpResponse::kNone) co_return false;
   } else {
     answer.response = options.on_protocol_error(ProtocolFault::Malformed, request.id);
   }

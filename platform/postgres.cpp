@@ -7,26 +7,14 @@
 #include <mutex>
 #include <thread>
 
+#include "base/sqlstate.hpp"
 #include "platform/log.hpp"
 
 namespace koshel::platform {
 namespace {
 
-bool starts_with(const std::string& text, std::string_view prefix) {
-  return std::string_view(text).starts_with(prefix);
-}
-
 Error error_of_sqlstate(std::string sqlstate, std::string context) {
-  auto fault = Fault::Internal;
-  // The server ended the session: what ran may have been committed a moment before.
-  if (starts_with(sqlstate, "57P") || starts_with(sqlstate, "08")) {
-    fault = Fault::InDoubt;
-  } else if (sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "55P03" ||
-             sqlstate == "57014" || sqlstate == "55000") {
-    fault = Fault::Retryable;
-  } else if (starts_with(sqlstate, "53") || sqlstate == "25006") {
-    fault = Fault::Unavailable;
-  }
+  const auto fault = fault_of_sqlstate(sqlstate);
   return {fault, std::move(context), std::move(sqlstate)};
 }
 

@@ -23,10 +23,7 @@ namespace koshel::platform {
 
 // Runs `work` and turns what libpqxx throws into an Error:
 //   connection broken before or while it ran  InDoubt (the caller knows if it had begun to write)
-//   SQLSTATE 40001, 40P01, 55P03, 57014, 55000  Retryable
-//   SQLSTATE 53xxx, 25006 (now a standby)       Unavailable
-//   SQLSTATE 08xxx, 57Pxx (the session ended)   InDoubt
-//   any other SQLSTATE                          Internal, with `sqlstate` set
+//   an SQLSTATE                               as base/sqlstate.hpp says, with `sqlstate` set
 // Work that returns a Result itself is not wrapped twice.
 template <class T>
 struct GuardedResult {

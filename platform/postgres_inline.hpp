@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "platform/postgres.hpp"
+#include "platform/warning_watch.hpp"
 
 namespace koshel::platform {
 
@@ -24,6 +25,19 @@ Guarded<Work> guarded(Work&& work) {
   }
 }
 
+// A commit whose wait for the standby was cancelled is there, though it may yet be lost: the server
+// says so with a warning and success. To the caller that is the same as a lost answer.
+template <class Work>
+auto run_watched(Work& work, pqxx::connection& connection)
+    -> Result<std::invoke_result_t<Work&, pqxx::connection&>> {
+  const WarningWatch warnings(connection);
+  auto result = guarded([&] { return work(connection); });
+  if (result && warnings.has_any()) {
+    return Error{Fault::InDoubt, "PostgreSQL warned: " + warnings.first()};
+  }
+  return result;
+}
+
 template <class Work, class Done>
 void PgPool::post(Work work, Done done, Instant deadline) {
   using T = std::invoke_result_t<Work&, pqxx::connection&>;
@@ -34,7 +48,7 @@ void PgPool::post(Work work, Done done, Instant deadline) {
       on_loop([shared] { shared->second(Error{Fault::Unavailable, "its turn came too late"}); });
       return std::nullopt;
     }
-    auto result = connection ? guarded([&] { return shared->first(*connection.value()); })
+    auto result = connection ? run_watched(shared->first, *connection.value())
                              : Result<T>(connection.error());
     auto failure = result ? std::nullopt : std::optional(result.error());
     on_loop([shared, result = std::move(result)]() mutable { shared->second(std::move(result)); });

@@ -58,6 +58,12 @@ constexpr auto kShape<RoundFault> = words<RoundFault>({{RoundFault::Stale, "stal
                                                        {RoundFault::Unavailable, "unavailable"}});
 
 template <>
+constexpr auto kShape<AskRoundOutcome> =
+    words<AskRoundOutcome>({{AskRoundOutcome::Applied, "applied"},
+                            {AskRoundOutcome::NotApplied, "not_applied"},
+                            {AskRoundOutcome::Over, "over"}});
+
+template <>
 constexpr auto kShape<SettleOutcome> = words<SettleOutcome>({{SettleOutcome::Settled, "settled"},
                                                              {SettleOutcome::Lost, "lost"},
                                                              {SettleOutcome::Later, "later"}});
@@ -180,7 +186,7 @@ constexpr auto kShape<RoundUnknown> = array("unknown");
 template <>
 constexpr auto kShape<AskRound> = object(part("round", &AskRound::round));
 template <>
-constexpr auto kShape<AskRoundDone> = object(part("is_applied", &AskRoundDone::is_applied));
+constexpr auto kShape<AskRoundDone> = object(part("outcome", &AskRoundDone::outcome));
 
 // ---- a round across shards
 

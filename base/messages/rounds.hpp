@@ -129,12 +129,17 @@ struct RoundFailed {
 struct RoundUnknown {};
 using LocalReply = std::variant<LocalRoundDone, RoundFailed, RoundUnknown>;
 
-// Asking writes: after the answer `is_applied == false` the round can never be applied any more.
+// Asking writes: whatever the answer, from then on it stands.
 struct AskRound {
   RoundId round;
 };
+enum class AskRoundOutcome : std::int8_t {
+  Applied,
+  NotApplied,  // and it never will be
+  Over,        // so long ago that nobody knows; it cannot be applied any more
+};
 struct AskRoundDone {
-  bool is_applied = false;
+  AskRoundOutcome outcome = AskRoundOutcome::NotApplied;
 };
 
 // ---- a round across shards

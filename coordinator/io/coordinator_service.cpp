@@ -12,6 +12,7 @@
 namespace koshel::coordinator {
 
 namespace asio = boost::asio;
+using platform::with_points;
 
 namespace {
 
@@ -175,11 +176,12 @@ asio::awaitable<Result<Reply>> CoordinatorService::ask_agent(ShardId shard, std:
   co_return co_await std::move(pending);
 }
 
-template <class Reply, class Replied, class Message>
+template <platform::PointName name, class Reply, class Replied, class Message>
 asio::awaitable<void> CoordinatorService::call(std::string path, Send<Message> send) {
   const auto shard = send.shard;
   const auto round = send.round;
-  auto pending = ask_agent<Reply>(shard, std::move(path), std::move(send.message));
+  auto pending =
+      with_points<name>(ask_agent<Reply>(shard, std::move(path), std::move(send.message)));
   auto reply = co_await std::move(pending);
   if (!reply) {
     spdlog::warn("round {}:{} at shard {}: {}", incarnation_.value(), round.value(),
@@ -196,16 +198,20 @@ asio::awaitable<void> CoordinatorService::call(std::string path, Send<Message> s
 }
 
 void CoordinatorService::execute(Send<messages::LocalRound>&& effect) {
-  spawn(call<messages::LocalReply, LocalReplied>("/v1/rounds/local", std::move(effect)));
+  spawn(call<"coordinator.local", messages::LocalReply, LocalReplied>("/v1/rounds/local",
+                                                                      std::move(effect)));
 }
 void CoordinatorService::execute(Send<messages::Reserve>&& effect) {
-  spawn(call<messages::ReserveReply, ReserveReplied>("/v1/rounds/reserve", std::move(effect)));
+  spawn(call<"coordinator.reserve", messages::ReserveReply, ReserveReplied>("/v1/rounds/reserve",
+                                                                            std::move(effect)));
 }
 void CoordinatorService::execute(Send<messages::Prepare>&& effect) {
-  spawn(call<messages::PrepareReply, PrepareReplied>("/v1/rounds/prepare", std::move(effect)));
+  spawn(call<"coordinator.prepare", messages::PrepareReply, PrepareReplied>("/v1/rounds/prepare",
+                                                                            std::move(effect)));
 }
 void CoordinatorService::execute(Send<messages::Settle>&& effect) {
-  spawn(call<messages::SettleDone, SettleReplied>("/v1/rounds/settle", std::move(effect)));
+  spawn(call<"coordinator.settle", messages::SettleDone, SettleReplied>("/v1/rounds/settle",
+                                                                        std::move(effect)));
 }
 void CoordinatorService::execute(Send<messages::Release>&& effect) {
   spawn(release(std::move(effect)));
@@ -232,18 +238,22 @@ void CoordinatorService::execute(ReadNames&& effect) {
 asio::awaitable<void> CoordinatorService::release(Send<messages::Release> send) {
   const auto agent = shards_.agent(send.shard);
   if (!agent) co_return;  // the reservation expires by itself
+  platform::crash_point<"coordinator.release.before">();
   auto pending = agent->release(send.message);
   co_await std::move(pending);
+  platform::crash_point<"coordinator.release.after">();
 }
 
 asio::awaitable<void> CoordinatorService::ask_round(Send<messages::AskRound> send) {
-  auto pending = ask_agent<messages::AskRoundDone>(send.shard, "/v1/rounds/ask", send.message);
+  auto pending = with_points<"coordinator.ask">(
+      ask_agent<messages::AskRoundDone>(send.shard, "/v1/rounds/ask", send.message));
   auto reply = co_await std::move(pending);
   step(AskReplied{send.round, std::move(reply)});
 }
 
 asio::awaitable<void> CoordinatorService::find(FindOrder find) {
-  auto pending = ask_agent<messages::FindTransferDone>(find.shard, "/v1/transfers/find", find.find);
+  auto pending = with_points<"coordinator.find">(
+      ask_agent<messages::FindTransferDone>(find.shard, "/v1/transfers/find", find.find));
   auto reply = co_await std::move(pending);
   step(FindReplied{find.order, find.round, std::move(reply)});
 }
@@ -251,8 +261,8 @@ asio::awaitable<void> CoordinatorService::find(FindOrder find) {
 // ---- the directory
 
 asio::awaitable<void> CoordinatorService::decide(Decide decide) {
-  auto pending =
-      log_.decide({incarnation_, decide.round}, decide.wish, std::move(decide.participants));
+  auto pending = with_points<"coordinator.decide">(
+      log_.decide({incarnation_, decide.round}, decide.wish, std::move(decide.participants)));
   auto decided = co_await std::move(pending);
   if (!decided) {
     spdlog::warn("round {}:{}: the decision log: {}", incarnation_.value(), decide.round.value(),
@@ -272,8 +282,8 @@ asio::awaitable<void> CoordinatorService::create_users(CreateUsers create) {
     users.push_back(
         {std::move(user.name), {user.account, user.currency, user.shard, RouteVersion(1)}});
   }
-  auto pending = log_.create_users({incarnation_, create.round}, std::move(create.participants),
-                                   std::move(users));
+  auto pending = with_points<"coordinator.create_users">(log_.create_users(
+      {incarnation_, create.round}, std::move(create.participants), std::move(users)));
   auto created = co_await std::move(pending);
   if (!created) {
     spdlog::warn("round {}:{}: creating users: {}", incarnation_.value(), create.round.value(),
@@ -330,13 +340,13 @@ void CoordinatorService::execute(Stop&& effect) {
 }
 
 asio::awaitable<void> CoordinatorService::keep_log(KeepLog keep) {
-  auto pending = log_.keep(incarnation_, keep.fence);
+  auto pending = with_points<"coordinator.keep">(log_.keep(incarnation_, keep.fence));
   auto kept = co_await std::move(pending);
   step(LogKept{std::move(kept)});
 }
 
 asio::awaitable<void> CoordinatorService::close_incarnation(CloseIncarnation close) {
-  auto pending = log_.close(close.incarnation);
+  auto pending = with_points<"coordinator.close">(log_.close(close.incarnation));
   auto commits = co_await std::move(pending);
   if (commits) {
     spdlog::info("incarnation {} is silent and closed; {} of its commits are to be confirmed",
@@ -346,14 +356,15 @@ asio::awaitable<void> CoordinatorService::close_incarnation(CloseIncarnation clo
 }
 
 asio::awaitable<void> CoordinatorService::confirm(Confirm confirm) {
-  auto pending = ask_agent<messages::SettleDone>(confirm.shard, "/v1/rounds/settle",
-                                                 messages::Settle{confirm.round, true});
+  auto pending = with_points<"coordinator.confirm">(ask_agent<messages::SettleDone>(
+      confirm.shard, "/v1/rounds/settle", messages::Settle{confirm.round, true}));
   auto reply = co_await std::move(pending);
   step(ConfirmReplied{confirm.round, confirm.shard, std::move(reply)});
 }
 
 asio::awaitable<void> CoordinatorService::forget(Forget forget) {
-  auto pending = log_.forget(forget.incarnation, std::move(forget.rounds));
+  auto pending =
+      with_points<"coordinator.forget">(log_.forget(forget.incarnation, std::move(forget.rounds)));
   const auto done = co_await std::move(pending);
   // The rows are read, confirmed and forgotten again after the next beat.
   if (!done) spdlog::warn("commits stay in the log for now: {}", done.error().context);

@@ -15,6 +15,7 @@
 #include "directory/io/decision_log.hpp"
 #include "directory/io/directory_store.hpp"
 #include "platform/config.hpp"
+#include "platform/crash_points.hpp"
 
 namespace koshel::coordinator {
 
@@ -55,7 +56,7 @@ class CoordinatorService {
 
   void step(Event event);
   Instant read_deadline() const;
-  template <class Reply, class Replied, class Message>
+  template <platform::PointName name, class Reply, class Replied, class Message>
   boost::asio::awaitable<void> call(std::string path, Send<Message> send);
   template <class Reply, class Message>
   boost::asio::awaitable<Result<Reply>> ask_agent(ShardId shard, std::string path, Message message);

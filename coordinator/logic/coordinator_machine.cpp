@@ -23,9 +23,14 @@ Effects CoordinatorMachine::step(Event event, Instant now) {
 
 void CoordinatorMachine::handle(Submit&& event, Instant, Effects& out) {
   for (auto& [id, order, deadline] : event.orders) {
+    // Another attempt with the key may yet commit: to say that nothing happened would be too much.
+    const auto* asked = transfer_of(order);
+    const bool is_key_under_way =
+        asked != nullptr && asked->is_keyed && book_.is_under_way(asked->id);
     if (book_.submit(id, std::move(order), deadline)) continue;
     ++counters_.orders_overloaded;
-    out.emplace_back(Finish{id, Failed{FailCode::Overloaded}});
+    out.emplace_back(Finish{
+        id, is_key_under_way ? Outcome(KeyInProgress{}) : Outcome(Failed{FailCode::Overloaded})});
   }
 }
 
@@ -83,7 +88,7 @@ void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
   book_.tick(now, out);
   local_.tick(now, out);
   cross_.tick(now, out);
-  log_.tick(cross_.finished(last_sequence_), now, out);
+  log_.tick(cross_.finished(local_.finished(last_sequence_)), now, out);
 }
 
 // A lane takes what is queued the moment it may have another round in flight. No timer gathers.

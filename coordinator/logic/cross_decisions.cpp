@@ -105,11 +105,29 @@ void CrossRounds::on(const AskReplied& event, Instant now, Effects& out) {
   if (found == rounds_.end() || found->second.state != State::Asking) return;
   if (!event.reply) {
     found->second.again_at = now + kAgainPause;
-  } else if (event.reply.value().is_applied) {
-    commit(event.round, found->second, now, out);
-  } else {
-    abort(event.round, Setback::Retry, now, out);
+    return;
   }
+  switch (event.reply.value().outcome) {
+    case messages::AskRoundOutcome::Applied:
+      commit(event.round, found->second, now, out);
+      return;
+    case messages::AskRoundOutcome::NotApplied:
+      abort(event.round, Setback::Retry, now, out);
+      return;
+    case messages::AskRoundOutcome::Over:
+      end_unknown(event.round, out);
+      return;
+  }
+}
+
+// Others have settled the round and forgotten how. Its clients can ask by key or id.
+void CrossRounds::end_unknown(Sequence id, Effects& out) {
+  for (const auto order : rounds_.at(id).orders) {
+    if (book_.find(order, id) != nullptr) {
+      book_.finish(order, Failed{FailCode::OutcomeUnknown}, out);
+    }
+  }
+  end(id);
 }
 
 }  // namespace koshel::coordinator

@@ -11,6 +11,7 @@
 //   Deciding   InDoubt                             Deciding: asked again, with abort
 //   Deciding   Fenced                              Asking a participant's applied_rounds
 //   Asking     applied / not applied               Settling / Aborting
+//   Asking     over: nobody knows any more         done: OutcomeUnknown
 //   Settling   all settled, or settle_wait over    done; the log keeps it until all have confirmed
 //   Aborting   settle(abort) sent                  done: every order goes back
 //
@@ -94,6 +95,7 @@ class CrossRounds {
   void commit(Sequence id, Round& round, Instant now, Effects& out);
   void send_settles(Sequence id, Round& round, bool is_commit, Effects& out);
   void abort(Sequence id, Setback setback, Instant now, Effects& out);
+  void end_unknown(Sequence id, Effects& out);
   void answer_committed(Sequence id, Round& round, bool is_settled, Effects& out);
   std::vector<ShardId> shards(const Round& round) const;
   RoundId round_id(Sequence id) const { return {incarnation_, id}; }

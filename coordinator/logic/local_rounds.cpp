@@ -157,15 +157,15 @@ void LocalRounds::on(const AskReplied& event, Instant now, Effects& out) {
   if (found == rounds_.end() || found->second.state != State::Asking) return;
   if (!event.reply) {
     ask_later(found->second, now);
-  } else if (event.reply.value().is_applied) {
-    find_orders(event.round, found->second, now, out);
-  } else {
+  } else if (event.reply.value().outcome == messages::AskRoundOutcome::NotApplied) {
     set_all_back(event.round, Setback::ShardFault, now, out);
+  } else {
+    find_orders(event.round, found->second, now, out);
   }
 }
 
-// The round was applied: each transfer in it is there or was answered otherwise, and can be tried
-// again.
+// The round was applied, or is over without a trace: what it was to bring is there by now or never
+// comes. A transfer that is not there can be tried again.
 void LocalRounds::find_orders(Sequence id, Round& round, Instant now, Effects& out) {
   round.state = State::Finding;
   round.has_unfound = false;
@@ -227,6 +227,11 @@ void LocalRounds::tick(Instant now, Effects& out) {
   for (auto& [id, round] : rounds_) {
     if (round.state == State::Asking && round.ask_at <= now) ask(id, round, out);
   }
+}
+
+Sequence LocalRounds::finished(Sequence last) const {
+  for (const auto& [id, round] : rounds_) last = std::min(last, Sequence(id.value() - 1));
+  return last;
 }
 
 void LocalRounds::end(Sequence id) {

@@ -7,7 +7,7 @@
 //   Sent     LocalReplied RoundFailed         done: every order goes back
 //   Sent     LocalReplied, lost or unknown    Asking
 //   Asking   AskReplied: not applied          done: every order goes back
-//   Asking   AskReplied: applied              Finding: what each order brought
+//   Asking   AskReplied: applied or over      Finding: what each order brought
 //   Asking   AskReplied failed                Asking again after a pause
 //   Finding  FindReplied for the last order   done
 
@@ -40,6 +40,8 @@ class LocalRounds {
   bool is_asking(const LaneId& lane) const;
   bool has(Sequence round) const { return rounds_.contains(round); }
   std::size_t size() const { return rounds_.size(); }
+  // The last round before the oldest one under way; `last` if none is.
+  Sequence finished(Sequence last) const;
   // Lanes of rounds that ended since the last call.
   std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
 

@@ -214,6 +214,8 @@ void OrderBook::finish(OrderId id, Outcome outcome, Effects& out) {
 void OrderBook::set_back(OrderId id, Setback setback, Instant now, Effects& out) {
   auto& entry = entries_.at(id);
   entry.setback = setback;
+  if (setback == Setback::BusyInDoubt) entry.has_met_its_key = is_keyed(entry.order);
+  if (setback == Setback::Busy) entry.has_met_its_key = false;  // the agent looks for keys first
   entry.stage = Stage::Waiting;
   entry.round = Sequence();
   Duration pause{};
@@ -325,13 +327,11 @@ Outcome OrderBook::outcome_at_deadline(OrderId id, const Entry& entry) const {
 
 Outcome OrderBook::outcome_of(Setback setback, OrderId id, const Entry& entry) const {
   if (entry.may_be_done) return Failed{FailCode::OutcomeUnknown};
-  if (is_key_with_another(id, entry.order)) return KeyInProgress{};
+  // The round in doubt may be another attempt with the same key, whatever came after.
+  if (entry.has_met_its_key || is_key_with_another(id, entry.order)) return KeyInProgress{};
   switch (setback) {
-    case Setback::BusyInDoubt:
-      // The round in doubt may be another attempt with the same key.
-      if (is_keyed(entry.order)) return KeyInProgress{};
-      return Failed{FailCode::Contention};
     case Setback::Busy:
+    case Setback::BusyInDoubt:
     case Setback::Retry:
     case Setback::Stale:
     case Setback::Moving:

@@ -57,6 +57,7 @@ class OrderBook {
     std::optional<Setback> setback;
     bool is_parked = false;
     bool may_be_done = false;  // an earlier round with it was applied; what it brought is not known
+    bool has_met_its_key = false;  // in another round, or may have; and has not found it free since
   };
 
   // False: the book is full, or the order's lane has its share of it: a lane that stands still must

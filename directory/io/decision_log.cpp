@@ -17,6 +17,11 @@ std::string array_of(const std::vector<ShardId>& shards) {
 
 constexpr auto kDecide = "select decide($1, $2, $3, $4)";
 
+Decision decision_of(int outcome) {
+  if (outcome < 0) return Decision::Fenced;
+  return outcome == 1 ? Decision::Commit : Decision::Abort;
+}
+
 }  // namespace
 
 DecisionLog::DecisionLog(platform::PgPool& pool) : pool_(pool) {}
@@ -25,13 +30,10 @@ asio::awaitable<Result<Decision>> DecisionLog::decide(RoundId round, Decision wi
                                                       std::vector<ShardId> participants) {
   auto work = [round, wish, participants = std::move(participants)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);  // the statement's own commit is the decision
-    const auto outcome =
-        session
-            .exec_params(kDecide, round.incarnation.value(), round.sequence.value(),
-                         wish == Decision::Commit, array_of(participants))[0][0]
-            .as<int>();
-    if (outcome < 0) return Decision::Fenced;
-    return outcome == 1 ? Decision::Commit : Decision::Abort;
+    return decision_of(session
+                           .exec_params(kDecide, round.incarnation.value(), round.sequence.value(),
+                                        wish == Decision::Commit, array_of(participants))[0][0]
+                           .as<int>());
   };
   auto pending = pool_.run(std::move(work));
   co_return co_await std::move(pending);
@@ -63,13 +65,17 @@ asio::awaitable<Result<CreateUsersOutcome>> DecisionLog::create_users(
 }
 
 namespace {
-constexpr auto kPeek =
-    "select q.place, d.is_commit from unnest($1::bigint[], $2::bigint[]) with ordinality "
-    "as q (incarnation, sequence, place) join decisions d using (incarnation, sequence)";
+// As decide() would answer, but writing nothing; no row where it would write.
+constexpr auto kPeek = R"(
+  select q.place, coalesce(d.is_commit::integer, -1)
+    from unnest($1::bigint[], $2::bigint[]) with ordinality as q (incarnation, sequence, place)
+    left join decisions d using (incarnation, sequence)
+    left join incarnations i on i.id = q.incarnation
+   where d.is_commit is not null or i.id is null or q.sequence <= i.fence)";
 }  // namespace
 
 asio::awaitable<Result<std::vector<std::optional<Decision>>>> DecisionLog::peek(
-    std::vector<RoundId> rounds) {
+    std::vector<RoundId> rounds, Instant deadline) {
   auto work = [rounds = std::move(rounds)](pqxx::connection& connection) {
     std::vector<std::optional<Decision>> decisions(rounds.size());
     pqxx::nontransaction session(connection);
@@ -77,12 +83,11 @@ asio::awaitable<Result<std::vector<std::optional<Decision>>>> DecisionLog::peek(
         kPeek, pg_array(rounds, [](const RoundId& r) { return r.incarnation.value(); }),
         pg_array(rounds, [](const RoundId& r) { return r.sequence.value(); }));
     for (const auto& row : rows) {
-      decisions[row[0].as<std::size_t>() - 1] =
-          row[1].as<bool>() ? Decision::Commit : Decision::Abort;
+      decisions[row[0].as<std::size_t>() - 1] = decision_of(row[1].as<int>());
     }
     return decisions;
   };
-  auto pending = pool_.run(std::move(work));
+  auto pending = pool_.run(std::move(work), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -145,6 +150,32 @@ asio::awaitable<Result<void>> DecisionLog::forget(Incarnation closed,
     pqxx::nontransaction session(connection);
     session.exec_params(kForget, closed.value(),
                         pg_array(rounds, [](Sequence round) { return round.value(); }));
+  };
+  auto pending = pool_.run(std::move(work));
+  co_return co_await std::move(pending);
+}
+
+namespace {
+// One snapshot: an incarnation that was handed out behind it must not look as if it was gone.
+constexpr auto kFences =
+    "select c.last_incarnation, i.id, i.fence, i.is_closed "
+    "from cluster c left join incarnations i on true";
+// And a commit behind it: with synchronous replication, what was seen is durable by then.
+constexpr auto kFencesBarrier = "update cluster set last_incarnation = last_incarnation";
+}  // namespace
+
+asio::awaitable<Result<Fences>> DecisionLog::fences() {
+  auto work = [](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    Fences fences;
+    for (const auto& row : session.exec(kFences)) {
+      fences.last = Incarnation(row[0].as<std::int64_t>());
+      if (row[1].is_null()) continue;
+      fences.incarnations.push_back({Incarnation(row[1].as<std::int64_t>()),
+                                     Sequence(row[2].as<std::int64_t>()), row[3].as<bool>()});
+    }
+    session.exec(kFencesBarrier);
+    return fences;
   };
   auto pending = pool_.run(std::move(work));
   co_return co_await std::move(pending);

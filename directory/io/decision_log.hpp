@@ -27,10 +27,10 @@ class DecisionLog {
   boost::asio::awaitable<Result<CreateUsersOutcome>> create_users(RoundId round,
                                                                   std::vector<ShardId> participants,
                                                                   std::vector<NewUser> users);
-  // What is written, without asking for anything; nullopt where nothing is. For people, not
-  // protocol.
+  // What decide() would answer, without asking for anything; nullopt where a decision may still
+  // come. For people, not protocol.
   boost::asio::awaitable<Result<std::vector<std::optional<Decision>>>> peek(
-      std::vector<RoundId> rounds);
+      std::vector<RoundId> rounds, Instant deadline);
 
   // ---- keeping and forgetting; see beat(), forget_rounds() and close_incarnation() in sql
 
@@ -38,6 +38,8 @@ class DecisionLog {
   // The oldest commits of the incarnation, a bounded number of them; empty: it is forgotten.
   boost::asio::awaitable<Result<std::vector<CommittedRound>>> close(Incarnation silent);
   boost::asio::awaitable<Result<void>> forget(Incarnation closed, std::vector<Sequence> rounds);
+  // Of every incarnation with something left to forget; any other is gone for ever.
+  boost::asio::awaitable<Result<Fences>> fences();
 
  private:
   platform::PgPool& pool_;

@@ -36,6 +36,18 @@ struct LogState {
   std::vector<Beat> others;  // every other incarnation with something left to forget
 };
 
+// How far an incarnation's rounds are over. Of one that is not listed, though it was handed out, all are.
+struct IncarnationFence {
+  Incarnation incarnation;
+  Sequence fence;          // every round up to here is finished, while it is not closed
+  bool is_closed = false;  // then none can be decided, but commits may be unconfirmed
+};
+
+struct Fences {
+  Incarnation last;  // that was handed out
+  std::vector<IncarnationFence> incarnations;
+};
+
 // A commit that is not forgotten yet.
 struct CommittedRound {
   Sequence sequence;

@@ -1,6 +1,7 @@
 #include "shard-agent/io/agent_api.hpp"
 
 #include "base/messages/json.hpp"
+#include "platform/crash_points.hpp"
 #include "platform/metrics.hpp"
 
 namespace koshel::agent {
@@ -72,8 +73,9 @@ asio::awaitable<HttpResponse> AgentApi::handle(HttpRequest request) {
     const auto status = co_await std::move(pending);
     co_return status ? json(status.value()) : text(503, status.error().context);
   }
+  if (auto debug = platform::answer_crash_points(request)) co_return std::move(*debug);
   if (request.method != "POST") co_return text(405, "POST a message");
-  auto pending = post(path, std::move(request.body));
+  auto pending = platform::with_points<"agent.serve">(post(path, std::move(request.body)));
   co_return co_await std::move(pending);
 }
 

@@ -7,12 +7,15 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <random>
 
+#include "platform/crash_points.hpp"
 #include "platform/log.hpp"
 #include "platform/spawn.hpp"
+#include "shard-agent/logic/db_outcome.hpp"
 
 namespace koshel::agent {
 
 namespace asio = boost::asio;
+using platform::with_points;
 
 namespace {
 
@@ -22,32 +25,6 @@ constexpr auto kTickInterval = std::chrono::milliseconds(20);
 platform::DatabaseConfig control_config(platform::DatabaseConfig config) {
   config.connections = 1;
   return config;
-}
-
-// A lost reply, a refused connection and a refused statement mean different things to the machine.
-DbOutcome outcome_of(const Error& error) {
-  if (error.sqlstate == "KO001" || error.sqlstate == "23505") return DbOutcome::Stale;
-  if (error.sqlstate == "KO002") return DbOutcome::OldEpoch;
-  if (error.sqlstate == "KO003") return DbOutcome::WasHere;
-  switch (error.fault) {
-    case Fault::InDoubt:
-      return DbOutcome::Lost;
-    case Fault::Unavailable:
-      // 25006: the server has become a standby; the primary is somewhere else.
-      return error.sqlstate.empty() || error.sqlstate == "25006" ? DbOutcome::Disconnected
-                                                                 : DbOutcome::Unavailable;
-    case Fault::Retryable:
-    case Fault::Overloaded:
-      return DbOutcome::Unavailable;
-    case Fault::Internal:
-      return DbOutcome::Rejected;
-  }
-  std::abort();
-}
-
-template <class T>
-DbOutcome outcome_of(const Result<T>& result) {
-  return result ? DbOutcome::Done : outcome_of(result.error());
 }
 
 template <class T>
@@ -61,10 +38,6 @@ std::string made_up_name() {
   std::string name;
   for (int i = 0; i < 4; ++i) name += std::to_string(chance()) + (i < 3 ? "-" : "");
   return name;
-}
-
-bool is_disconnect(DbOutcome outcome) {
-  return outcome == DbOutcome::Lost || outcome == DbOutcome::Disconnected;
 }
 
 }  // namespace
@@ -81,6 +54,7 @@ AgentLimits limits_of(const platform::AgentConfig& config, const ServerLimits& s
   limits.reservation = config.reservation;
   limits.scan_interval = config.scan_interval;
   limits.in_doubt_age = config.in_doubt_age;
+  limits.forget_interval = config.forget_interval;
   return limits;
 }
 
@@ -154,8 +128,10 @@ void AgentService::release(messages::Release release) {
 void AgentService::execute(ReadState&& effect) {
   const auto round = effect.round;
   const auto attempt = effect.attempt;
-  shard_.post([effect = std::move(effect)](
-                  pqxx::connection& connection) { return read_state(connection, effect); },
+  auto work = [effect = std::move(effect)](pqxx::connection& connection) {
+    return read_state(connection, effect);
+  };
+  shard_.post(with_points<"agent.read">(std::move(work)),
               [this, round, attempt](Result<ShardState> read) {
                 StateRead event{round, attempt, outcome_of(read), {}, {}};
                 if (read) {
@@ -168,42 +144,48 @@ void AgentService::execute(ReadState&& effect) {
 
 void AgentService::execute(Append&& effect) {
   const auto round = effect.batch.round;
-  shard_.post([batch = std::move(effect.batch)](
-                  pqxx::connection& connection) { append(connection, batch); },
-              [this, round](Result<void> done) {
-                step(AppendDone{round, outcome_of(done), detail_of(done)});
-              });
+  auto work = [batch = std::move(effect.batch)](pqxx::connection& connection) {
+    append(connection, batch);
+  };
+  shard_.post(with_points<"agent.append">(std::move(work)), [this, round](Result<void> done) {
+    step(AppendDone{round, outcome_of(done), detail_of(done)});
+  });
 }
 
 void AgentService::execute(PrepareRound&& effect) {
   const auto round = effect.batch.round;
-  shard_.post([effect = std::move(effect), identity = setup_.identity](
-                  pqxx::connection& connection) { prepare(connection, identity, effect); },
-              [this, round](Result<void> done) {
-                step(PrepareDone{round, outcome_of(done), detail_of(done)});
-              });
+  auto work = [effect = std::move(effect), identity = setup_.identity](
+                  pqxx::connection& connection) { prepare(connection, identity, effect); };
+  shard_.post(with_points<"agent.prepare">(std::move(work)), [this, round](Result<void> done) {
+    step(PrepareDone{round, outcome_of(done), detail_of(done)});
+  });
 }
 
 void AgentService::execute(SettlePrepared&& effect) {
   const auto round = effect.round;
-  shard_.post(
-      [effect, identity = setup_.identity](pqxx::connection& connection) {
-        return settle(connection, identity, effect);
-      },
-      [this, round](Result<messages::SettleOutcome> done) {
-        if (!done) {
-          spdlog::warn("round {}:{} could not be settled now: {}", round.incarnation.value(),
-                       round.sequence.value(), done.error().context);
-        }
-        step(SettlePreparedDone{round, done ? done.value() : messages::SettleOutcome::Later,
-                                !done && is_disconnect(outcome_of(done.error()))});
-      });
+  auto work = [effect, identity = setup_.identity](pqxx::connection& connection) {
+    return settle(connection, identity, effect);
+  };
+  auto then = [this, round](Result<messages::SettleOutcome> done) {
+    if (!done) {
+      spdlog::warn("round {}:{} could not be settled now: {}", round.incarnation.value(),
+                   round.sequence.value(), done.error().context);
+    }
+    step(SettlePreparedDone{round, done ? done.value() : messages::SettleOutcome::Later,
+                            !done && is_disconnect(outcome_of(done.error()))});
+  };
+  if (effect.is_commit) {
+    shard_.post(with_points<"agent.commit">(std::move(work)), std::move(then));
+  } else {
+    shard_.post(with_points<"agent.rollback">(std::move(work)), std::move(then));
+  }
 }
 
 void AgentService::execute(AskLocal&& effect) {
   const auto round = effect.round;
-  shard_.post([round](pqxx::connection& connection) { return agent::ask_round(connection, round); },
-              [this, round](Result<bool> asked) {
+  auto work = [round](pqxx::connection& connection) { return agent::ask_round(connection, round); };
+  shard_.post(with_points<"agent.ask_local">(std::move(work)),
+              [this, round](Result<messages::AskRoundOutcome> asked) {
                 step(LocalAsked{round, asked ? std::optional(asked.value()) : std::nullopt});
               });
 }
@@ -214,7 +196,7 @@ void AgentService::execute(AskDecision&& effect) {
 
 asio::awaitable<void> AgentService::read_decision(RoundId round) {
   // What stands is what counts; if nothing stood, an abort stands from now on.
-  auto pending = log_.decide(round, directory::Decision::Abort, {});
+  auto pending = with_points<"agent.ask_log">(log_.decide(round, directory::Decision::Abort, {}));
   const auto decision = co_await std::move(pending);
   if (!decision) {
     spdlog::warn("round {}:{} stays in doubt, the decision log cannot be asked: {}",
@@ -229,8 +211,10 @@ asio::awaitable<void> AgentService::read_decision(RoundId round) {
 }
 
 void AgentService::execute(ScanPrepared&& effect) {
-  shard_.post([identity = setup_.identity](
-                  pqxx::connection& connection) { return prepared_rounds(connection, identity); },
+  auto work = [identity = setup_.identity](pqxx::connection& connection) {
+    return prepared_rounds(connection, identity);
+  };
+  shard_.post(with_points<"agent.scan">(std::move(work)),
               [this, scan = effect.scan](Result<std::vector<messages::PreparedRound>> read) {
                 PreparedScanned event{scan, std::nullopt, is_disconnect(outcome_of(read))};
                 if (read) {
@@ -248,35 +232,67 @@ void AgentService::execute(ScanPrepared&& effect) {
 }
 
 void AgentService::execute(ForgetHolds&& effect) {
-  shard_.post([rounds = std::move(effect.rounds), identity = setup_.identity](
-                  pqxx::connection& connection) { forget_holds(connection, identity, rounds); },
-              [this, epoch = machine_.epoch()](Result<void> done) {
-                if (done) return;
-                // The rows are harmless and go at the next start at the latest.
-                spdlog::debug("holds rows stay for now: {}", done.error().context);
-                if (is_disconnect(outcome_of(done.error()))) step(SessionLost{epoch});
+  auto work = [rounds = effect.rounds, identity = setup_.identity](pqxx::connection& connection) {
+    forget_holds(connection, identity, rounds);
+  };
+  auto then = [this, epoch = machine_.epoch(),
+               rounds = std::move(effect.rounds)](Result<void> done) {
+    if (!done) spdlog::debug("holds rows stay for now: {}", done.error().context);
+    step(HoldsForgotten{epoch, outcome_of(done), rounds});
+  };
+  shard_.post(with_points<"agent.forget_holds">(std::move(work)), std::move(then));
+}
+
+void AgentService::execute(ReadFences&&) {
+  asio::co_spawn(loop_, read_fences(), platform::end_on_failure);
+}
+
+asio::awaitable<void> AgentService::read_fences() {
+  auto pending = with_points<"agent.read_fences">(log_.fences());
+  const auto fences = co_await std::move(pending);
+  FencesRead event;
+  if (fences) {
+    event.fences.emplace(FencesRead::Fences{fences.value().last, {}});
+    for (const auto& [incarnation, fence, is_closed] : fences.value().incarnations) {
+      event.fences->incarnations.push_back({incarnation, fence, is_closed});
+    }
+  } else {
+    spdlog::debug("no round is forgotten for now: {}", fences.error().context);
+  }
+  step(std::move(event));
+}
+
+void AgentService::execute(ForgetRounds&& effect) {
+  const auto epoch = effect.epoch;
+  auto work = [effect = std::move(effect)](pqxx::connection& connection) {
+    return forget_rounds(connection, effect);
+  };
+  shard_.post(with_points<"agent.forget_rounds">(std::move(work)),
+              [this, epoch](Result<bool> done) {
+                if (!done) spdlog::debug("no round is forgotten for now: {}", done.error().context);
+                step(RoundsForgotten{epoch, outcome_of(done), done && done.value()});
               });
 }
 
 void AgentService::execute(TakeOver&& effect) {
-  control_.post([identity = setup_.identity, wish = TakeOverWish{agent_, effect.known}](
-                    pqxx::connection& connection) { return take_over(connection, identity, wish); },
-                [this](Result<TakeOverDone> done) {
-                  if (!done) {
-                    spdlog::warn("cannot take over the shard yet: {}", done.error().context);
-                    step(TakenOver{std::nullopt, {}});
-                    return;
-                  }
-                  auto& [epoch, in_doubt] = done.value();
-                  if (!epoch) {
-                    step(TakenOver{std::nullopt, {}, true});
-                    return;
-                  }
-                  spdlog::info("serving shard {} with epoch {}, {} rounds in doubt",
-                               setup_.identity.shard_name, epoch->value(), in_doubt.size());
-                  shard_.reconnect_as(session_name(*epoch));
-                  step(TakenOver{epoch, std::move(in_doubt)});
-                });
+  auto work = [identity = setup_.identity, wish = TakeOverWish{agent_, effect.known}](
+                  pqxx::connection& connection) { return take_over(connection, identity, wish); };
+  control_.post(with_points<"agent.take_over">(std::move(work)), [this](Result<TakeOverDone> done) {
+    if (!done) {
+      spdlog::warn("cannot take over the shard yet: {}", done.error().context);
+      step(TakenOver{std::nullopt, {}});
+      return;
+    }
+    auto& [epoch, in_doubt] = done.value();
+    if (!epoch) {
+      step(TakenOver{std::nullopt, {}, true});
+      return;
+    }
+    spdlog::info("serving shard {} with epoch {}, {} rounds in doubt", setup_.identity.shard_name,
+                 epoch->value(), in_doubt.size());
+    shard_.reconnect_as(session_name(*epoch));
+    step(TakenOver{epoch, std::move(in_doubt)});
+  });
 }
 
 void AgentService::execute(Answer&& effect) {

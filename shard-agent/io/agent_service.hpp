@@ -68,11 +68,14 @@ class AgentService {
   void execute(AskDecision&& effect);
   void execute(ScanPrepared&& effect);
   void execute(ForgetHolds&& effect);
+  void execute(ReadFences&& effect);
+  void execute(ForgetRounds&& effect);
   void execute(TakeOver&& effect);
   void execute(Answer&& effect);
   void execute(Alarm&& effect);
   void execute(Stop&& effect);
   boost::asio::awaitable<void> read_decision(RoundId round);
+  boost::asio::awaitable<void> read_fences();
 
   boost::asio::io_context& loop_;
   Setup setup_;

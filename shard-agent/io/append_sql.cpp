@@ -136,9 +136,10 @@ std::string prepare_statement(pqxx::connection& connection, const PrepareStateme
   const auto gid = connection.quote(statement.gid);
   // The explicit begin matters: in one query string, what stands before the first begin would join
   // the transaction that follows. The holds row need not wait for the disk: the prepare's flush
-  // carries it.
-  std::string sql = "begin; set local synchronous_commit = off; insert into holds values (" + gid +
-                    ", '" + array_of(statement.held) + "') on conflict do nothing; ";
+  // carries it. Without the epoch's row there is none: nobody would delete it.
+  std::string sql = "begin; set local synchronous_commit = off; insert into holds select " + gid +
+                    ", '" + array_of(statement.held) + "' from identity where epoch = " +
+                    std::to_string(statement.batch.epoch.value()) + " on conflict do nothing; ";
   if (!statement.forgotten_gids.empty()) {
     sql += "delete from holds where gid = any(" +
            connection.quote(array_of(statement.forgotten_gids)) + "); ";

@@ -3,12 +3,17 @@
 #include <chrono>
 #include <thread>
 
+#include "platform/crash_points.hpp"
 #include "platform/migrations.hpp"
+#include "platform/pg_array.hpp"
 #include "shard-agent/io/append_sql.hpp"
 #include "shard-agent/io/stored_rows.hpp"
 #include "sql/migrations.hpp"
 
 namespace koshel::agent {
+
+using platform::pg_array;
+
 namespace {
 
 std::string gid_of(const Identity& identity, RoundId round) {
@@ -135,13 +140,16 @@ TakeOverDone take_over(pqxx::connection& connection, const Identity& identity,
   done.epoch = take_epoch(connection, wish);
   if (!done.epoch) return done;
   const auto epoch = *done.epoch;
+  platform::crash_point<"agent.take_over.epoch_taken">();
   {
     pqxx::nontransaction session(connection);
     end_older_sessions(session, epoch);
+    platform::crash_point<"agent.take_over.sessions_ended">();
     if (session.exec_params(kBarrier, epoch.value()).affected_rows() != 1) {
       return {};  // another agent was faster
     }
   }
+  platform::crash_point<"agent.take_over.barrier">();
   std::vector<std::string> gids;
   for (const auto& prepared : prepared_rounds(connection, identity)) gids.push_back(prepared.gid);
   pqxx::nontransaction session(connection);
@@ -210,6 +218,7 @@ namespace {
 constexpr auto kProve =
     "update applied_rounds set is_void = false "
     "where incarnation = $1 and sequence = $2 and not is_void";
+constexpr auto kIsOver = "select is_over($1, $2)";
 }  // namespace
 
 messages::SettleOutcome settle(pqxx::connection& connection, const Identity& identity,
@@ -226,17 +235,36 @@ messages::SettleOutcome settle(pqxx::connection& connection, const Identity& ide
   }
   // Not prepared. For a commit that is success only if the branch's own row proves it.
   if (!settle.is_commit) return messages::SettleOutcome::Settled;
-  const auto proof =
-      session.exec_params(kProve, settle.round.incarnation.value(), settle.round.sequence.value());
-  return proof.affected_rows() == 0 ? messages::SettleOutcome::Lost
-                                    : messages::SettleOutcome::Settled;
+  const auto incarnation = settle.round.incarnation.value();
+  const auto sequence = settle.round.sequence.value();
+  if (session.exec_params(kProve, incarnation, sequence).affected_rows() > 0) {
+    return messages::SettleOutcome::Settled;
+  }
+  // No commit is over before every participant has confirmed it.
+  return session.exec_params(kIsOver, incarnation, sequence)[0][0].as<bool>()
+             ? messages::SettleOutcome::Settled
+             : messages::SettleOutcome::Lost;
 }
 
-bool ask_round(pqxx::connection& connection, RoundId round) {
+messages::AskRoundOutcome ask_round(pqxx::connection& connection, RoundId round) {
   pqxx::nontransaction session(connection);
+  const auto is_applied = session.exec_params("select ask_round($1, $2)", round.incarnation.value(),
+                                              round.sequence.value())[0][0];
+  if (is_applied.is_null()) return messages::AskRoundOutcome::Over;
+  return is_applied.as<bool>() ? messages::AskRoundOutcome::Applied
+                               : messages::AskRoundOutcome::NotApplied;
+}
+
+bool forget_rounds(pqxx::connection& connection, const ForgetRounds& forget) {
+  constexpr int kRowsMax = 10'000;  // of one transaction
+  pqxx::nontransaction session(connection);
+  const auto number = [](Incarnation incarnation) { return incarnation.value(); };
   return session
-      .exec_params("select ask_round($1, $2)", round.incarnation.value(),
-                   round.sequence.value())[0][0]
+      .exec_params("select forget_rounds($1, $2, $3, $4, $5, $6, $7)", forget.epoch.value(),
+                   forget.floor.value(), forget.last.value(), pg_array(forget.unfinished, number),
+                   pg_array(forget.fences, [](RoundId f) { return f.incarnation.value(); }),
+                   pg_array(forget.fences, [](RoundId f) { return f.sequence.value(); }),
+                   kRowsMax)[0][0]
       .as<bool>();
 }
 

@@ -57,7 +57,9 @@ void append(pqxx::connection& connection, const AppendBatch& batch);
 void prepare(pqxx::connection& connection, const Identity& identity, const PrepareRound& round);
 messages::SettleOutcome settle(pqxx::connection& connection, const Identity& identity,
                                const SettlePrepared& settle);
-bool ask_round(pqxx::connection& connection, RoundId round);
+messages::AskRoundOutcome ask_round(pqxx::connection& connection, RoundId round);
+// False: more rows are to go.
+bool forget_rounds(pqxx::connection& connection, const ForgetRounds& forget);
 void forget_holds(pqxx::connection& connection, const Identity& identity,
                   const std::vector<RoundId>& rounds);
 

@@ -1,5 +1,6 @@
 #include "shard-agent/logic/agent_machine.hpp"
 
+#include "shard-agent/logic/db_outcome.hpp"
 #include "shard-agent/logic/soundness.hpp"
 
 namespace koshel::agent {
@@ -8,7 +9,7 @@ using messages::RoundFailed;
 using messages::RoundFault;
 
 AgentMachine::AgentMachine(ShardId shard, const AgentLimits& limits)
-    : memory_(shard, limits), local_(memory_), cross_(memory_) {}
+    : memory_(shard, limits), local_(memory_), cross_(memory_), forgetting_(memory_) {}
 
 Effects AgentMachine::step(Event event, const Now& now) {
   Effects out;
@@ -36,12 +37,14 @@ std::optional<RoundFailed> AgentMachine::find_objection(std::optional<std::strin
 }
 
 void AgentMachine::handle(Asked<messages::LocalRound>&& asked, const Now& now, Effects& out) {
-  if (local_.has(asked.message.round) || cross_.has(asked.message.round)) {
+  const auto round = asked.message.round;
+  if (local_.has(round) || cross_.has(round) || local_.was_answered(round)) {
     // Delivered twice: the first delivery has the answer, this one knows nothing.
     out.emplace_back(Answer{asked.request, messages::LocalReply(messages::RoundUnknown{})});
     return;
   }
   if (auto objection = find_objection(find_fault(asked.message))) {
+    local_.remember_answered(round);
     out.emplace_back(Answer{asked.request, messages::LocalReply(std::move(*objection))});
     return;
   }
@@ -116,6 +119,22 @@ void AgentMachine::handle(PreparedScanned&& event, const Now& now, Effects& out)
   conclude(event.is_disconnected ? Aftermath::ConnectionLost : Aftermath::None, out);
 }
 
+void AgentMachine::handle(FencesRead&& event, const Now& now, Effects& out) {
+  if (state_ != State::Serving) event.fences.reset();
+  forgetting_.on(event, now.steady, out);
+}
+
+void AgentMachine::handle(RoundsForgotten&& event, const Now& now, Effects& out) {
+  conclude(forgetting_.on(event, now.steady), out);
+}
+
+// What could not be deleted is tried again; a take-over deletes whatever is left.
+void AgentMachine::handle(HoldsForgotten&& event, const Now&, Effects& out) {
+  if (event.outcome == DbOutcome::Done || event.epoch != memory_.epoch) return;
+  cross_.forget_again(event.rounds);
+  conclude(is_disconnect(event.outcome) ? Aftermath::ConnectionLost : Aftermath::None, out);
+}
+
 // One that the take-over itself ended is no news.
 void AgentMachine::handle(SessionLost&& event, const Now&, Effects& out) {
   if (event.epoch == memory_.epoch) conclude(Aftermath::ConnectionLost, out);
@@ -149,6 +168,7 @@ void AgentMachine::handle(Tick&&, const Now& now, Effects& out) {
   if (state_ != State::Serving) return;
   cross_.expire_reservations(now.steady);
   memory_.holds.expire(now.steady);
+  forgetting_.tick(now.steady, out);
   if (!is_scanning_ && now.steady >= next_scan_) {
     is_scanning_ = true;
     out.emplace_back(cross_.next_scan());

@@ -12,6 +12,7 @@
 
 #include "shard-agent/logic/cross_rounds.hpp"
 #include "shard-agent/logic/local_rounds.hpp"
+#include "shard-agent/logic/round_forgetting.hpp"
 
 namespace koshel::agent {
 
@@ -50,6 +51,9 @@ class AgentMachine {
   void handle(DecisionRead&& event, const Now& now, Effects& out);
   void handle(PreparedScanned&& event, const Now& now, Effects& out);
   void handle(TakenOver&& event, const Now& now, Effects& out);
+  void handle(FencesRead&& event, const Now& now, Effects& out);
+  void handle(RoundsForgotten&& event, const Now& now, Effects& out);
+  void handle(HoldsForgotten&& event, const Now& now, Effects& out);
   void handle(SessionLost&& event, const Now& now, Effects& out);
   void handle(Tick&& event, const Now& now, Effects& out);
 
@@ -62,6 +66,7 @@ class AgentMachine {
   ShardMemory memory_;
   LocalRounds local_;
   CrossRounds cross_;
+  RoundForgetting forgetting_;
   Instant next_scan_{};
   Instant next_take_over_{};
   bool is_taking_over_ = false;  // the effect is under way

@@ -51,6 +51,9 @@ class CrossRounds {
   bool contains(RoundId round, TransferId id) const;
   std::size_t size() const { return rounds_.size(); }
   std::vector<RoundId> take_settled() { return std::exchange(settled_, {}); }
+  void forget_again(const std::vector<RoundId>& settled) {
+    settled_.insert(settled_.end(), settled.begin(), settled.end());
+  }
 
  private:
   enum class State : std::int8_t { Reading, Reserved, Preparing, Prepared, Settling };

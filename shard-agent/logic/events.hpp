@@ -64,7 +64,7 @@ struct SettlePreparedDone {
 };
 struct LocalAsked {  // of effect AskLocal
   RoundId round;
-  std::optional<bool> is_applied;  // nullopt: could not be asked
+  std::optional<messages::AskRoundOutcome> outcome;  // nullopt: could not be asked
 };
 struct DecisionRead {  // of effect AskDecision
   RoundId round;
@@ -88,7 +88,29 @@ struct TakenOver {             // of effect TakeOver
   std::vector<InDoubtRound> in_doubt;
   bool is_outrun = false;  // another agent has taken over since
 };
-struct SessionLost {  // noticed by what is no round: a read, a clean-up
+struct FencesRead {  // of effect ReadFences
+  struct Known {
+    Incarnation incarnation;
+    Sequence fence;  // its rounds up to here are finished; of a closed one it says nothing
+    bool is_closed = false;
+  };
+  struct Fences {
+    Incarnation last;                 // that was handed out
+    std::vector<Known> incarnations;  // with something left to forget; any other is gone
+  };
+  std::optional<Fences> fences;  // nullopt: the directory could not be asked
+};
+struct RoundsForgotten {  // of effect ForgetRounds
+  Epoch epoch;            // under which it ran
+  DbOutcome outcome = DbOutcome::Done;
+  bool is_complete = false;  // false: more rows are behind the fences
+};
+struct HoldsForgotten {  // of effect ForgetHolds
+  Epoch epoch;           // under which it ran
+  DbOutcome outcome = DbOutcome::Done;
+  std::vector<RoundId> rounds;
+};
+struct SessionLost {  // noticed by a read
   Epoch epoch;        // under which it ran
 };
 struct Tick {};
@@ -97,7 +119,7 @@ using Event =
     std::variant<Asked<messages::LocalRound>, Asked<messages::Reserve>, Asked<messages::Prepare>,
                  Asked<messages::Settle>, Asked<messages::Release>, StateRead, AppendDone,
                  PrepareDone, SettlePreparedDone, LocalAsked, DecisionRead, PreparedScanned,
-                 TakenOver, SessionLost, Tick>;
+                 TakenOver, FencesRead, RoundsForgotten, HoldsForgotten, SessionLost, Tick>;
 
 // ---- effects
 
@@ -132,6 +154,14 @@ struct ScanPrepared {
 struct ForgetHolds {  // as in PrepareRound, when no prepare comes along to carry it
   std::vector<RoundId> rounds;
 };
+struct ReadFences {};  // of the directory
+struct ForgetRounds {  // what proves of rounds that are over whether they were applied
+  Epoch epoch;
+  Incarnation floor;                    // all rounds of older incarnations are over,
+  Incarnation last;                     // and all up to this one
+  std::vector<Incarnation> unfinished;  // but for these, of which nothing is,
+  std::vector<RoundId> fences;          // and these, of which all up to there are
+};
 struct TakeOver {
   Epoch known;  // a database that is behind it has lost its last writes and must not be served
 };
@@ -149,7 +179,8 @@ struct Stop {  // another agent serves this shard now
 };
 
 using Effect = std::variant<ReadState, Append, PrepareRound, SettlePrepared, AskLocal, AskDecision,
-                            ScanPrepared, ForgetHolds, TakeOver, Answer, Alarm, Stop>;
+                            ScanPrepared, ForgetHolds, ReadFences, ForgetRounds, TakeOver, Answer,
+                            Alarm, Stop>;
 using Effects = std::vector<Effect>;
 
 }  // namespace koshel::agent

@@ -213,14 +213,20 @@ Aftermath LocalRounds::on(const AppendDone& event, const Now& now, Effects& out)
 Aftermath LocalRounds::on(const LocalAsked& event, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::Unknown) return Aftermath::None;
-  if (!event.is_applied) return Aftermath::ConnectionLost;
-  if (*event.is_applied) {
-    found->second.heads_after.clear();  // others may have written since
-    succeed(event.round, out);
-  } else {
-    fail(event.round, RoundFault::Unavailable, "the database connection was lost", out);
+  if (!event.outcome) return Aftermath::ConnectionLost;
+  switch (*event.outcome) {
+    case messages::AskRoundOutcome::Applied:
+      found->second.heads_after.clear();  // others may have written since
+      succeed(event.round, out);
+      return Aftermath::None;
+    case messages::AskRoundOutcome::NotApplied:
+      fail(event.round, RoundFault::Unavailable, "the database connection was lost", out);
+      return Aftermath::None;
+    case messages::AskRoundOutcome::Over:
+      finish(event.round, messages::RoundUnknown{}, out);
+      return Aftermath::None;
   }
-  return Aftermath::None;
+  std::abort();
 }
 
 void LocalRounds::interrupt(Effects& out) {
@@ -281,6 +287,17 @@ void LocalRounds::finish(RoundId id, LocalReply reply, Effects& out) {
   for (const auto& key : found->second.keys) memory_.release_key(key, id);
   out.emplace_back(Answer{found->second.request, std::move(reply)});
   rounds_.erase(found);
+  remember_answered(id);
+}
+
+void LocalRounds::remember_answered(RoundId id) {
+  constexpr int kPerRoundInFlight = 16;
+  answered_.insert(id);
+  answered_in_order_.push_back(id);
+  const auto max = memory_.limits.rounds_in_flight_max * kPerRoundInFlight;
+  if (answered_in_order_.size() <= static_cast<std::size_t>(max)) return;
+  answered_.erase(answered_in_order_.front());
+  answered_in_order_.pop_front();
 }
 
 }  // namespace koshel::agent

@@ -9,10 +9,13 @@
 //   Appending  AppendDone Done         done: heads move
 //   Appending  AppendDone Stale        Reading again, stale_retries_max times; then RoundFailed
 //   Appending  AppendDone Lost         Unknown: nothing is said before the database was asked
-//   Unknown    LocalAsked              done: as if appended, or RoundFailed
+//   Unknown    LocalAsked              done: as if appended, RoundFailed, or, if it is over,
+//                                      RoundUnknown
 //
 // Never prepares anything; never waits for a hold.
 
+#include <boost/unordered/unordered_flat_set.hpp>
+#include <deque>
 #include <unordered_map>
 
 #include "shard-agent/logic/shard_memory.hpp"
@@ -34,6 +37,10 @@ class LocalRounds {
   void ask_unknown(Effects& out) const;
 
   bool has(RoundId round) const { return rounds_.contains(round); }
+  // As far as is remembered: a round that wrote nothing leaves no other trace, and must not run when
+  // it is delivered a second time, for its coordinator has told its clients that nothing happened.
+  bool was_answered(RoundId round) const { return answered_.contains(round); }
+  void remember_answered(RoundId round);
   bool contains(RoundId round, TransferId id) const;
   std::size_t size() const { return rounds_.size(); }
 
@@ -68,6 +75,8 @@ class LocalRounds {
 
   ShardMemory& memory_;
   std::unordered_map<RoundId, Round> rounds_;
+  boost::unordered_flat_set<RoundId, std::hash<RoundId>> answered_;
+  std::deque<RoundId> answered_in_order_;  // bounded: the oldest is forgotten first
 };
 
 }  // namespace koshel::agent

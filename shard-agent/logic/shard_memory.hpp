@@ -21,6 +21,7 @@ struct AgentLimits {
   Duration reservation = std::chrono::seconds(5);
   Duration scan_interval = std::chrono::seconds(1);
   Duration in_doubt_age = std::chrono::seconds(5);
+  Duration forget_interval = std::chrono::seconds(10);
   Duration take_over_retry = std::chrono::milliseconds(500);
 };
 

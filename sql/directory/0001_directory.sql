@@ -72,6 +72,10 @@ begin
     update decisions d set asked = d.asked + 1
      where d.incarnation = p_incarnation and d.sequence = p_sequence
     returning d.is_commit into outcome;
+    if fence is null then
+      -- Nothing was locked, so without a write what was seen might be undone by a failover.
+      update cluster set last_incarnation = last_incarnation;
+    end if;
     return case when outcome then 1 when not outcome then 0 else -1 end;
   end if;
   insert into decisions as d (incarnation, sequence, is_commit, participants)

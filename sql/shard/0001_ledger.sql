@@ -1,4 +1,4 @@
--- A shard: the accounts it owns and their append-only ledger. Nothing here is ever updated but the epoch.
+-- A shard: the accounts it owns and their append-only ledger. No account or entry is ever updated.
 
 create table identity (
   only_row   boolean primary key default true check (only_row),
@@ -6,7 +6,8 @@ create table identity (
   shard_id   integer not null,
   shard_name text not null,
   epoch      bigint not null default 0,              -- goes up with every take-over
-  taken_by   text not null default ''                -- a name that each start of an agent makes up
+  taken_by   text not null default '',               -- a name that each start of an agent makes up
+  incarnation_floor bigint not null default 0        -- all rounds of older incarnations are over
 );
 
 -- Who has a row here is owned by this shard; copied history alone owns nothing.
@@ -38,13 +39,20 @@ create table entries (
 -- One key, one answer, in one place.
 create unique index entries_transfer on entries (transfer) where is_anchor;
 
--- A round that was applied here, or (is_void) one that can never be applied any more.
+-- A round that was applied here, or (is_void) one that can never be applied any more. Kept until the round
+-- is over: nobody needs to know any more, and it can never be applied. See is_over().
 create table applied_rounds (
   incarnation bigint not null,
   sequence    bigint not null,
   is_void     boolean not null,
   at          timestamptz not null default now(),
   primary key (incarnation, sequence)
+);
+
+-- Rounds up to here are over; behind identity.incarnation_floor no row is needed.
+create table round_fences (
+  incarnation bigint primary key,
+  sequence    bigint not null
 );
 
 -- The accounts of each prepared round, for an agent that starts while the round is in doubt.
@@ -63,8 +71,20 @@ begin
 end
 $$;
 
+-- True: the row of the round in applied_rounds may be gone, and the round must not be applied. To be called
+-- after that row was written or not found. Both go in one transaction, the row and the word that the round is
+-- over: who comes too late for the row waited for that transaction, and sees its word in the next statement.
+create function is_over(p_incarnation bigint, p_sequence bigint) returns boolean
+language plpgsql as $$
+begin
+  return exists (select from identity where incarnation_floor > p_incarnation)
+      or exists (select from round_fences f
+                  where f.incarnation = p_incarnation and f.sequence >= p_sequence);
+end
+$$;
+
 -- Compare and append: the one way to write. Writes a round's entries if the epoch is the newest (else
--- KO002), the round is new (else KO003), every account counted on is owned here and its head is what
+-- KO002), the round is new and not over (else KO003), every account counted on is owned here and its head is what
 -- the agent believes (else KO001). A rival's append shows as 23505 on the primary key.
 create function append_round(
   p_epoch bigint, p_incarnation bigint, p_sequence bigint, p_at timestamptz,
@@ -81,7 +101,7 @@ begin
   perform check_epoch(p_epoch);
   insert into applied_rounds (incarnation, sequence, is_void)
   values (p_incarnation, p_sequence, false) on conflict do nothing;
-  if not found then
+  if not found or is_over(p_incarnation, p_sequence) then
     raise exception 'round %:% was here', p_incarnation, p_sequence using errcode = 'KO003';
   end if;
 
@@ -115,15 +135,65 @@ begin
 end
 $$;
 
--- Asking writes: true if the round was applied; after false it never will be. Waits for a rival. Also a row
--- that is there is written once more: with synchronous replication it may be visible and yet be undone by
--- a failover, and only this statement's own commit says that it is durable.
+-- Asking writes: true if the round was applied; after false it never will be; null if it is over without a
+-- row, so that nobody knows. Waits for a rival. Also a row that is there is written once more: with synchronous
+-- replication it may be visible and yet be undone by a failover, and only this statement's own commit says
+-- that it is durable.
 create function ask_round(p_incarnation bigint, p_sequence bigint) returns boolean
-language sql as $$
+language plpgsql as $$
+declare
+  is_applied boolean;
+begin
   insert into applied_rounds as a (incarnation, sequence, is_void)
   values (p_incarnation, p_sequence, true)
   on conflict (incarnation, sequence) do update set is_void = a.is_void
-  returning not a.is_void
+  returning not a.is_void into is_applied;
+  if not is_applied and is_over(p_incarnation, p_sequence) then
+    return null;                                     -- the row just written goes with the next forgetting
+  end if;
+  return is_applied;
+end
+$$;
+
+-- Takes note of which rounds are over, for ever, and deletes rows behind, the oldest first. False: there are
+-- more than p_limit.
+-- p_floor: every round of an older incarnation is over. Of those up to p_last, all of an incarnation are, but for
+-- p_unfinished, of which none is, and p_incarnations, of which those up to p_sequences are.
+create function forget_rounds(p_epoch bigint, p_floor bigint, p_last bigint, p_unfinished bigint[],
+                              p_incarnations bigint[], p_sequences bigint[], p_limit bigint)
+returns boolean
+language plpgsql as $$
+declare
+  gone bigint;
+begin
+  perform check_epoch(p_epoch);
+  update identity set incarnation_floor = p_floor where incarnation_floor < p_floor;
+  delete from round_fences where incarnation < p_floor;
+  insert into round_fences as f (incarnation, sequence)
+  select n.incarnation, n.sequence from unnest(p_incarnations, p_sequences) as n (incarnation, sequence)
+  on conflict (incarnation) do update set sequence = excluded.sequence
+   where f.sequence < excluded.sequence;
+  insert into round_fences as f (incarnation, sequence)
+  select distinct r.incarnation, 9223372036854775807 from applied_rounds r
+   where r.incarnation between p_floor and p_last
+     and r.incarnation <> all(p_unfinished) and r.incarnation <> all(p_incarnations)
+  on conflict (incarnation) do update set sequence = excluded.sequence
+   where f.sequence < excluded.sequence;
+  delete from applied_rounds a
+   using (
+     (select r.incarnation, r.sequence from applied_rounds r
+       where r.incarnation < p_floor order by r.incarnation, r.sequence limit p_limit)
+     union all
+     (select r.incarnation, r.sequence
+        from round_fences f
+       cross join lateral (select * from applied_rounds r
+                            where r.incarnation = f.incarnation and r.sequence <= f.sequence
+                            order by r.incarnation, r.sequence limit p_limit) r)
+     limit p_limit) behind
+   where a.incarnation = behind.incarnation and a.sequence = behind.sequence;
+  get diagnostics gone = row_count;
+  return gone < p_limit;
+end
 $$;
 
 -- The heads of those of the accounts that this shard owns.

@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import unittest
+import uuid
 
+from tests.support.batch_load import BatchLoad
+from tests.support.doubt import PreparedWatch, kill_all, nothing_in_doubt, restart_all, round_of
 from tests.support.harness import BIN, Client, cluster, free_port, wait_until
 from tests.support.load import Load
 
@@ -26,10 +28,22 @@ class RecoveryTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.context.__exit__(None, None, None)
 
-    def users(self):
-        mark = self.id().rsplit(".", 1)[1][-24:]
-        return [self.api.user(f"{mark}-{i}", balance="500", max_balance="100000")["name"]
-                for i in range(8)]
+    def users(self, mark="", count=8):
+        """Those of shard-1 come first."""
+        mark = self.id().rsplit(".", 1)[1][-24:] + mark
+        users = [self.api.user(f"{mark}-{i}", balance="500", max_balance="100000")
+                 for i in range(count)]
+        return [user["name"] for user in sorted(users, key=lambda user: user["shard"])]
+
+    def client(self, url):
+        client = Client(url)
+        self.addCleanup(client.connection.close)
+        return client
+
+    def connect_anew(self):
+        """Where the old connection has gone."""
+        self.api.connection.close()
+        type(self).api = self.cluster.client()
 
     def urls(self):
         return [self.cluster.url(1), self.cluster.url(2)]
@@ -37,7 +51,7 @@ class RecoveryTest(unittest.TestCase):
     def finish(self, load):
         print(f"{self.id().rsplit('.', 1)[1]}: committed {len(load.committed)}, "
               f"answers on the way {load.errors}, longest wait {load.longest_wait:.2f} s")
-        load.check(self.cluster.client(), "500")
+        load.check(self.client(self.cluster.url()), "500")
         self.cluster.check_books()
 
     def restart_coordinators(self, more_config):
@@ -51,7 +65,7 @@ class RecoveryTest(unittest.TestCase):
                 self.cluster.kill(name, signal.SIGTERM)
                 wait_until(lambda: self.cluster.processes()[name]["pid"] is None, "its end")
             self.cluster.restart(name)
-        type(self).api = self.cluster.client()  # the old connection has gone
+        self.connect_anew()
 
     def kill_under_load(self, victims, how=signal.SIGKILL, rounds=2):
         with Load(self.urls(), self.users(), threads=6) as load:
@@ -73,29 +87,68 @@ class RecoveryTest(unittest.TestCase):
     def test_a_killed_directory_loses_nothing(self):
         self.kill_under_load(["directory"], how=signal.SIGQUIT)
 
-    def test_a_killed_coordinator_is_not_needed_for_recovery(self):
-        with Load([self.cluster.url(2)], self.users(), threads=6) as load:
-            wait_until(more_than(load, 200), "transfers before the kill")
-            self.cluster.kill("coordinator-2")
-            killed = time.monotonic()
+    def test_without_any_coordinator_all_that_is_in_doubt_is_resolved(self):
+        singles, batches = self.users("s"), self.users("b", count=40)
+        kills = 0  # that left something in doubt
+        with (Load(self.urls(), singles, threads=4) as one,
+              BatchLoad(self.urls(), batches, threads=4) as many):
+            for _ in range(20):
+                wait_until(more_than(one, len(one.committed) + 100), "transfers before the kill")
+                wait_until(more_than(many, len(many.committed) + 500), "batches before the kill")
+                with PreparedWatch(self.cluster) as watch:
+                    kill_all(self.cluster, "coordinator-1", "coordinator-2")
+                    watch.oldest.clear()
+                    held = self.held_users()
+                    wait_until(lambda: nothing_in_doubt(self.cluster), "recovery")
+                restart_all(self.cluster, "coordinator-1", "coordinator-2")
+                if watch.oldest:
+                    kills += 1
+                    self.print_in_doubt(watch, held)
+                for load in (one, many):
+                    self.transfer_all(load, held)
+                if kills == 3:
+                    break
+            wait_until(more_than(one, len(one.committed) + 100), "transfers after the last kill")
+        self.connect_anew()
+        self.assertGreater(kills, 0, "no kill left anything in doubt")
+        for load in (one, many):
+            self.finish(load)
 
-            def nothing_in_doubt():
-                counts = [self.cluster.sql(shard, "select count(*) from pg_prepared_xacts")
-                          for shard in self.cluster.shards()]
-                return counts == [[["0"]], [["0"]]]
+    def held_users(self):
+        accounts = [id for shard in self.cluster.shards() for (id,) in self.cluster.sql(
+            shard, "select distinct unnest(accounts) from holds")]
+        return {name for (name,) in self.cluster.sql(
+            "directory", f"select name from users where id in ({','.join(accounts + ['0'])})")}
 
-            wait_until(nothing_in_doubt, "recovery without any coordinator", seconds=30)
-            print(f"nothing in doubt {time.monotonic() - killed:.1f} s after kill -9")
-            self.cluster.restart("coordinator-2")
-            wait_until(more_than(load, len(load.committed) + 100), "transfers after the restart")
-        self.finish(load)
+    def print_in_doubt(self, watch, held):
+        rounds = {round_of(gid) for gid in watch.oldest}
+        wanted = ",".join(f"({incarnation},{sequence})" for incarnation, sequence in rounds)
+        verdicts = self.cluster.sql("directory", "select is_commit from decisions "
+                                                 f"where (incarnation, sequence) in ({wanted})")
+        print(f"in doubt after kill -9 of all coordinators: {len(rounds)} rounds "
+              f"({verdicts.count(['t'])} commit, {verdicts.count(['f'])} abort), "
+              f"{len(held)} users in holds; longest {max(watch.oldest.values()):.2f} s "
+              f"in {watch.looks} looks")
+
+    def transfer_all(self, load, names):
+        """One transfer from each of them and one to each."""
+        names = sorted(names & set(load.names))
+        api = self.client(self.cluster.url())
+        for payer, payee in zip(names, names[1:] + names[:1]):
+            if payer != payee:
+                key = uuid.uuid4().hex
+                asked = {"Idempotency_Key": key}
+                wait_until(lambda: api.transfer(payer, payee, "0.01", **asked).status == 201,
+                           f"a transfer from {payer} to {payee}")
+                with load.lock:
+                    load.committed[key] = (payer, payee, "0.01")
 
     def test_readers_do_not_keep_an_agent_from_taking_over(self):
         name = next(n for n in self.users() if self.api.get(f"/v1/users/{n}").json["shard"] == "shard-1")
         reading, stopped = threading.Event(), threading.Event()
 
         def read():
-            client = self.cluster.client()
+            client = self.client(self.cluster.url())
             while not stopped.is_set():
                 if client.get(f"/v1/users/{name}").status == 200:
                     reading.set()
@@ -163,7 +216,8 @@ class RecoveryTest(unittest.TestCase):
         try:
             def is_ready():
                 try:
-                    return Client(f"http://127.0.0.1:{second_port}").get("/readyz").status == 200
+                    url = f"http://127.0.0.1:{second_port}"
+                    return self.client(url).get("/readyz").status == 200
                 except OSError:
                     return False
 
@@ -223,8 +277,8 @@ class RecoveryTest(unittest.TestCase):
             self.cluster.sql("shard-1", f"rollback prepared '{gid}'")
 
     def scans(self):
-        url = self.cluster.processes()["agent-1"]["url"]
-        for line in Client(url).get("/metrics").text.splitlines():
+        metrics = self.client(self.cluster.processes()["agent-1"]["url"]).get("/metrics").text
+        for line in metrics.splitlines():
             if line.startswith("koshel_prepared_scans_total"):
                 return int(line.rsplit(" ", 1)[1])
         raise AssertionError("no such metric")

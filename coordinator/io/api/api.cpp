@@ -1,11 +1,13 @@
 #include "coordinator/io/api/api.hpp"
 
+#include "platform/crash_points.hpp"
 #include "platform/metrics.hpp"
 
 namespace koshel::coordinator {
 
 using platform::HttpRequest;
 using platform::HttpResponse;
+using platform::with_points;
 
 namespace {
 
@@ -26,6 +28,7 @@ HttpResponse plain(int status, std::string text) {
 }  // namespace
 
 Respond Api::handle(HttpRequest request) {
+  if (auto debug = platform::answer_crash_points(request)) return answer(std::move(*debug));
   const auto path = request.path;
   if (auto respond = route(request)) return std::move(*respond);
   return answer(to_response({ProblemCode::NotFound, "there is nothing at " + path}));
@@ -40,11 +43,13 @@ std::optional<Respond> Api::route(HttpRequest& request) {
   if (segments[1] != "transfers") return std::nullopt;
   const bool is_post = request.method == "POST";
   if (segments.size() == 2) {
-    return is_post ? transfers_.transfer(std::move(request)) : wrong_method("POST");
+    return is_post ? with_points<"coordinator.serve">(transfers_.transfer(std::move(request)))
+                   : wrong_method("POST");
   }
   if (segments.size() != 3) return std::nullopt;
   if (segments[2] == "batch") {
-    return is_post ? transfers_.transfer_batch(std::move(request)) : wrong_method("POST");
+    return is_post ? with_points<"coordinator.serve">(transfers_.transfer_batch(std::move(request)))
+                   : wrong_method("POST");
   }
   if (request.method != "GET") return wrong_method("GET");
   auto id = segments[2];
@@ -55,7 +60,9 @@ std::optional<Respond> Api::route_users(HttpRequest& request) {
   const auto& segments = request.segments;
   const auto method = request.method;
   if (segments.size() == 2) {
-    if (method == "POST") return users_.create(std::move(request));
+    if (method == "POST") {
+      return with_points<"coordinator.serve">(users_.create(std::move(request)));
+    }
     if (method == "GET") return users_.list(std::move(request));
     return wrong_method("GET, POST");
   }
@@ -63,8 +70,12 @@ std::optional<Respond> Api::route_users(HttpRequest& request) {
   if (segments.size() == 3) {
     const bool is_batch = name == "batch";  // a user may be called so, too
     if (method == "GET") return users_.show(std::move(request), std::move(name));
-    if (method == "PATCH") return users_.change(std::move(request), std::move(name));
-    if (method == "POST" && is_batch) return users_.create_batch(std::move(request));
+    if (method == "PATCH") {
+      return with_points<"coordinator.serve">(users_.change(std::move(request), std::move(name)));
+    }
+    if (method == "POST" && is_batch) {
+      return with_points<"coordinator.serve">(users_.create_batch(std::move(request)));
+    }
     return wrong_method(is_batch ? "GET, PATCH, POST" : "GET, PATCH");
   }
   if (segments.size() == 4 && segments[3] == "entries") {

@@ -13,6 +13,15 @@ namespace asio = boost::asio;
 using platform::HttpRequest;
 using platform::HttpResponse;
 
+// Within the caller's time: that it was too short says nothing about the directory.
+asio::awaitable<std::optional<Problem>> ShardsApi::read_shards(Instant deadline) {
+  auto pending = context_.service.directory().shards(deadline);
+  const auto shards = co_await std::move(pending);
+  if (!shards) co_return directory_problem(shards.error());
+  context_.service.shards().update(shards.value());
+  co_return std::nullopt;
+}
+
 asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::int64_t users,
                                                    Instant deadline) {
   std::optional<std::size_t> prepared;
@@ -36,9 +45,9 @@ asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::
 Respond ShardsApi::list(HttpRequest request) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto pending = context_.service.refresh(deadline.value());
-  const auto refreshed = co_await std::move(pending);
-  if (!refreshed) co_return to_response(directory_problem(refreshed.error()));
+  auto reading = read_shards(deadline.value());
+  const auto problem = co_await std::move(reading);
+  if (problem) co_return to_response(*problem);
   auto pending_users = context_.service.directory().users_per_shard(deadline.value());
   const auto counts = co_await std::move(pending_users);
   if (!counts) co_return to_response(directory_problem(counts.error()));
@@ -106,7 +115,12 @@ Respond ShardsApi::add(HttpRequest request) {
                          directory::ShardState::Active};
   auto pending = context_.service.directory().add_shard(shard);
   const auto added = co_await std::move(pending);
-  if (!added) co_return to_response(directory_problem(added.error()));
+  const Problem unknown{ProblemCode::OutcomeUnknown,
+                        "the directory's answer was lost: look at the list of shards"};
+  if (!added) {
+    co_return to_response(added.error().fault == Fault::InDoubt ? unknown
+                                                                : directory_problem(added.error()));
+  }
   switch (added.value()) {
     case directory::AddShardOutcome::Added:
       break;
@@ -118,9 +132,9 @@ Respond ShardsApi::add(HttpRequest request) {
           Problem{ProblemCode::ShardNotFound, "the directory does not know shard " + shard.name +
                                                   ": run `koshel init` with its config first"});
   }
-  auto pending_refresh = context_.service.refresh(deadline.value());
-  const auto refreshed = co_await std::move(pending_refresh);
-  if (!refreshed) co_return to_response(directory_problem(refreshed.error()));
+  auto reading = read_shards(deadline.value());
+  const auto unread = co_await std::move(reading);
+  if (unread) co_return to_response(unknown);
   for (const auto& known : context_.service.shards().shards()) {
     if (known.name != shard.name) continue;
     auto pending_json = shard_json(known, 0, deadline.value());
@@ -130,42 +144,68 @@ Respond ShardsApi::add(HttpRequest request) {
   co_return to_response(problem_of(FailCode::Internal));
 }
 
+namespace {
+
+// Fenced off without a decision is an abort for whoever holds the prepared branch.
+std::string_view told(const std::optional<directory::Decision>& decision) {
+  if (!decision) return "undecided";
+  return to_string(*decision == directory::Decision::Fenced ? directory::Decision::Abort
+                                                            : *decision);
+}
+
+}  // namespace
+
+// What is prepared on the shards in service, each of which has to answer.
+asio::awaitable<Checked<std::vector<ShardsApi::Prepared>>> ShardsApi::read_prepared(
+    Instant deadline) {
+  std::vector<Prepared> prepared;
+  for (const auto& shard : context_.service.shards().shards()) {
+    const auto problem = problem_of(FailCode::ShardUnavailable).with("shard", shard.name);
+    const auto agent = context_.service.shards().agent(shard.id);
+    if (!agent) co_return problem;
+    auto pending = agent->status(deadline);
+    const auto status = co_await std::move(pending);
+    if (!status) co_return problem;
+    for (const auto& [gid, age_seconds] : status.value().prepared) {
+      if (const auto parsed = Gid::parse(gid)) {
+        prepared.push_back({gid, parsed->round, shard.name, age_seconds});
+      }
+    }
+  }
+  co_return prepared;
+}
+
+// A commit is forgotten only after it was carried out everywhere: of what is still prepared when
+// the log has been read, the log said what stands.
 Respond ShardsApi::unresolved(HttpRequest request) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  std::vector<messages::PreparedRound> prepared;
+  auto reading = read_shards(deadline.value());
+  const auto problem = co_await std::move(reading);
+  if (problem) co_return to_response(*problem);
+  auto looking = read_prepared(deadline.value());
+  const auto seen = co_await std::move(looking);
+  if (!seen) co_return to_response(seen.error());
   std::vector<RoundId> rounds;
-  std::vector<std::string> shard_names;
-  for (const auto& shard : context_.service.shards().shards()) {
-    const auto agent = context_.service.shards().agent(shard.id);
-    if (!agent) continue;
-    auto pending = agent->status(deadline.value());
-    const auto status = co_await std::move(pending);
-    if (!status) {
-      co_return to_response(problem_of(FailCode::ShardUnavailable).with("shard", shard.name));
-    }
-    for (const auto& round : status.value().prepared) {
-      const auto gid = Gid::parse(round.gid);
-      if (!gid) continue;
-      prepared.push_back(round);
-      rounds.push_back(gid->round);
-      shard_names.push_back(shard.name);
-    }
-  }
-  auto pending = context_.service.log().peek(rounds);
+  for (const auto& each : seen.value()) rounds.push_back(each.round);
+  auto pending = context_.service.log().peek(rounds, deadline.value());
   const auto decisions = co_await std::move(pending);
   if (!decisions) co_return to_response(directory_problem(decisions.error()));
+  auto looking_again = read_prepared(deadline.value());
+  const auto left = co_await std::move(looking_again);
+  if (!left) co_return to_response(left.error());
   std::string items;
-  for (std::size_t i = 0; i < prepared.size(); ++i) {
-    const auto& decision = decisions.value()[i];
+  for (const auto& each : left.value()) {
+    const auto found = std::ranges::find(seen.value(), each.gid, &Prepared::gid);
+    if (found == seen.value().end()) continue;  // prepared only now
+    const auto place = static_cast<std::size_t>(found - seen.value().begin());
     JsonMembers members;
     items += items.empty() ? "" : ",";
-    items +=
-        members.text("gid", prepared[i].gid)
-            .text("shard", shard_names[i])
-            .raw("age_seconds", boost::json::serialize(boost::json::value(prepared[i].age_seconds)))
-            .plain("decision", decision ? directory::to_string(*decision) : "undecided")
-            .object();
+    items += members.text("gid", each.gid)
+                 .text("shard", each.shard)
+                 .raw("age_seconds", boost::json::serialize(boost::json::value(each.age_seconds)))
+                 .plain("decision", told(decisions.value()[place]))
+                 .object();
   }
   co_return HttpResponse{200, "application/json", "{\"rounds\":[" + items + "]}", {}};
 }

@@ -14,6 +14,14 @@ class ShardsApi {
   Respond unresolved(platform::HttpRequest request);
 
  private:
+  struct Prepared {
+    std::string gid;
+    RoundId round;
+    std::string shard;
+    double age_seconds = 0;
+  };
+  boost::asio::awaitable<std::optional<Problem>> read_shards(Instant deadline);
+  boost::asio::awaitable<Checked<std::vector<Prepared>>> read_prepared(Instant deadline);
   boost::asio::awaitable<std::string> shard_json(directory::Shard shard, std::int64_t users,
                                                  Instant deadline);
   boost::asio::awaitable<std::optional<Problem>> check_agent(std::string url, std::string name,

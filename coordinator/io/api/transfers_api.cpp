@@ -366,7 +366,8 @@ Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::s
   if (id && id->anchor() != account) {  // the other side answers for it
     auto pending_anchor = context_.routes.by_account(id->anchor(), deadline.value());
     const auto anchor = co_await std::move(pending_anchor);
-    if (anchor && anchor.value()) {
+    if (!anchor) co_return to_response(directory_problem(anchor.error()));
+    if (anchor.value()) {
       std::vector<TransferId> ids{*id};
       auto pending = show_found(*anchor.value(), std::move(ids), account, deadline.value());
       const auto found = co_await std::move(pending);

@@ -13,6 +13,8 @@
 
 namespace koshel::agent {
 
+using messages::AskRoundOutcome;
+
 inline constexpr ShardId kShard{1};
 inline constexpr CurrencyId kEuro{978};
 inline constexpr Epoch kEpoch{5};

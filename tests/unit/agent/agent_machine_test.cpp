@@ -23,7 +23,9 @@ messages::ReserveOrder anna_pays() {
 
 void expect_serves_nothing(AgentDriver& agent) {
   EXPECT_FALSE(agent.machine.is_serving());
-  EXPECT_EQ(fault_in<LocalReply>(agent.start_local(1, {anna_pays_bert()})), RoundFault::Starting);
+  const auto other_round = 100 + static_cast<std::int64_t>(agent.last_request);
+  EXPECT_EQ(fault_in<LocalReply>(agent.start_local(other_round, {anna_pays_bert()})),
+            RoundFault::Starting);
   EXPECT_EQ(fault_in<ReserveReply>(agent.start_reserve(2, {anna_pays()})), RoundFault::Starting);
   EXPECT_EQ(fault_in<PrepareReply>(agent.start_prepare(2, {0})), RoundFault::Starting);
   EXPECT_EQ(reply_in<SettleDone>(agent.commit(2)).outcome, SettleOutcome::Later);

@@ -240,7 +240,7 @@ TEST(LocalKeys, StayWithTheNewRoundWhenAnUnknownOneEnds) {
   agent.append_done(1, DbOutcome::Lost);
   agent.take_over(kEpoch.next());
   agent.read(agent.start_local(2, {order}));
-  agent.step(LocalAsked{round_of(1), false});
+  agent.step(LocalAsked{round_of(1), AskRoundOutcome::NotApplied});
   EXPECT_TRUE(is<KeyInProgress>(agent.run_local(3, {order}).at(0)));
 }
 

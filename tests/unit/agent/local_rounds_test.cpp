@@ -220,7 +220,7 @@ TEST(LocalRounds, AreAnsweredAsAppendedWhenTheDatabaseSaysSo) {
   agent.read(agent.start_local(1, {pay({kAnna, kBert, 5})}));
   agent.append_done(1, DbOutcome::Lost);
   agent.take_over(kEpoch.next());
-  const auto effects = agent.step(LocalAsked{round_of(1), true});
+  const auto effects = agent.step(LocalAsked{round_of(1), AskRoundOutcome::Applied});
   const auto answers = as<messages::LocalRoundDone>(reply_in<LocalReply>(effects)).answers;
   EXPECT_EQ(as<Applied>(answers.at(0)).from, (LegState{kAnna, Version(2), Money(95)}));
   EXPECT_TRUE(agent.machine.is_idle());
@@ -233,7 +233,7 @@ TEST(LocalRounds, HaveFailedWhenTheDatabaseNeverSawThem) {
   agent.read(agent.start_local(1, {pay({kAnna, kBert, 5})}));
   agent.append_done(1, DbOutcome::Lost);
   agent.take_over(kEpoch.next());
-  const auto effects = agent.step(LocalAsked{round_of(1), false});
+  const auto effects = agent.step(LocalAsked{round_of(1), AskRoundOutcome::NotApplied});
   EXPECT_EQ(fault_in<LocalReply>(effects), RoundFault::Unavailable);
   EXPECT_TRUE(agent.machine.is_idle());
 }
@@ -261,7 +261,7 @@ TEST(LocalRounds, IgnoreResultsOfRoundsTheyDoNotKnow) {
   ServingAgent agent;
   EXPECT_TRUE(agent.append_done(8).empty());
   EXPECT_TRUE(agent.step(StateRead{round_of(8), 0, DbOutcome::Done, {}, {}}).empty());
-  EXPECT_TRUE(agent.step(LocalAsked{round_of(8), true}).empty());
+  EXPECT_TRUE(agent.step(LocalAsked{round_of(8), AskRoundOutcome::Applied}).empty());
   EXPECT_TRUE(agent.machine.is_serving());
 }
 
@@ -279,11 +279,31 @@ TEST(LocalRounds, SayUnknownToASecondDelivery) {
 // that it failed would have its transfers run again in another round.
 TEST(LocalRounds, DoNotSayThatTheyFailedWhenTheyWereHereBefore) {
   ServingAgent agent;
-  agent.run_local(1, {pay({kAnna, kBert, 5})});
-  agent.start_local(1, {pay({kAnna, kBert, 5})});
+  agent.read(agent.start_local(1, {pay({kAnna, kBert, 5})}));
   const auto effects = agent.append_done(1, DbOutcome::WasHere);
   EXPECT_TRUE(is<messages::RoundUnknown>(reply_in<LocalReply>(effects)));
   EXPECT_TRUE(agent.machine.is_idle());
+}
+
+// One that was refused has written nothing: the database could not tell that it was here.
+TEST(LocalRounds, DoNotRunASecondTimeAfterTheyWereAnswered) {
+  ServingAgent agent;
+  agent.read(agent.start_local(1, {pay({kAnna, kBert, 1'000'000})}));
+  const auto second = agent.start_local(1, {pay({kAnna, kBert, 1'000'000})});
+  EXPECT_TRUE(is<messages::RoundUnknown>(reply_in<LocalReply>(second)));
+  EXPECT_TRUE(agent.machine.is_idle());
+}
+
+TEST(LocalRounds, DoNotRunASecondTimeAfterTheAgentHadNoRoom) {
+  AgentLimits limits;
+  limits.rounds_in_flight_max = 1;
+  ServingAgent agent(limits);
+  agent.start_local(1, {pay({kAnna, kBert, 5})});
+  EXPECT_EQ(fault_in<LocalReply>(agent.start_local(2, {pay({kCleo, kBert, 5})})),
+            messages::RoundFault::Overloaded);
+  agent.append_done(1);
+  const auto second = agent.start_local(2, {pay({kCleo, kBert, 5})});
+  EXPECT_TRUE(is<messages::RoundUnknown>(reply_in<LocalReply>(second)));
 }
 
 TEST(LocalRounds, SayUnknownToASecondDeliveryWhileTheAgentTakesOver) {

@@ -238,7 +238,7 @@ inline std::vector<AskRound> of() {
 }
 template <>
 inline std::vector<AskRoundDone> of() {
-  return {{true}, {false}};
+  return {{AskRoundOutcome::Applied}, {AskRoundOutcome::NotApplied}, {AskRoundOutcome::Over}};
 }
 template <>
 inline std::vector<Prepare> of() {

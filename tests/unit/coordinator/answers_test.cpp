@@ -128,7 +128,9 @@ class World {
   }
   void carry_out(const Send<messages::AskRound>& ask) {
     if (fault(20)) return driver_.give(AskReplied{ask.round, lost()});
-    driver_.give(AskReplied{ask.round, messages::AskRoundDone{applied_.contains(ask.round)}});
+    const auto outcome =
+        applied_.contains(ask.round) ? AskRoundOutcome::Applied : AskRoundOutcome::NotApplied;
+    driver_.give(AskReplied{ask.round, messages::AskRoundDone{outcome}});
   }
   void carry_out(const FindOrder& find) {
     if (fault(20)) return driver_.give(FindReplied{find.order, find.round, unreachable()});

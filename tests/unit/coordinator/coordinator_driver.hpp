@@ -15,6 +15,7 @@
 
 namespace koshel::coordinator {
 
+using messages::AskRoundOutcome;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 

@@ -213,7 +213,7 @@ TEST(CrossRounds, ThatAreFencedOffCommitWhenAParticipantHasAppliedThem) {
   CoordinatorDriver driver;
   const auto round = driver.bring_to_decision({transfer({101, 201})});
   driver.give(Decided{round.round, Decision::Fenced});
-  driver.give(AskReplied{round.round, messages::AskRoundDone{true}});
+  driver.give(AskReplied{round.round, messages::AskRoundDone{AskRoundOutcome::Applied}});
   expect_committing(driver, round);
   driver.settle_all(round);
   EXPECT_TRUE(driver.answer<Committed>(round.orders[0]));
@@ -223,7 +223,7 @@ TEST(CrossRounds, ThatAreFencedOffAbortWhenAParticipantHasNotAppliedThem) {
   CoordinatorDriver driver;
   const auto round = driver.bring_to_decision({transfer({101, 201})});
   driver.give(Decided{round.round, Decision::Fenced});
-  driver.give(AskReplied{round.round, messages::AskRoundDone{false}});
+  driver.give(AskReplied{round.round, messages::AskRoundDone{AskRoundOutcome::NotApplied}});
   expect_aborted(driver, round);
 }
 

@@ -13,7 +13,7 @@ Sequence lose_applied(CoordinatorDriver& driver, Order order, Duration patience 
   const auto round = driver.sent_one<messages::LocalRound>().round;
   driver.give(LocalReplied{round, lost()});
   driver.sent_one<messages::AskRound>();
-  driver.give(AskReplied{round, messages::AskRoundDone{true}});
+  driver.give(AskReplied{round, messages::AskRoundDone{AskRoundOutcome::Applied}});
   return round;
 }
 
@@ -80,7 +80,7 @@ TEST(LostReplies, AreStillAskedForAfterTheClientHasGone) {
   driver.pass(seconds(1));
   driver.give(LocalReplied{sent.round, lost()});
   driver.sent_one<messages::AskRound>();
-  driver.give(AskReplied{sent.round, messages::AskRoundDone{true}});
+  driver.give(AskReplied{sent.round, messages::AskRoundDone{AskRoundOutcome::Applied}});
   EXPECT_TRUE(driver.take<FindOrder>().empty());
   EXPECT_EQ(driver.machine().rounds_local(), 0u);
 }

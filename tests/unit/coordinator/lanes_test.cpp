@@ -181,6 +181,15 @@ TEST(FullBook, AnswersOverloadedAndTakesOrdersAgainWhenThereIsRoom) {
   EXPECT_FALSE(driver.is_answered(later));
 }
 
+// Another attempt may commit: that nothing was committed would be said of a key that is under way.
+TEST(FullBook, SaysOfAKeyThatIsUnderWayThatItIs) {
+  CoordinatorDriver driver({}, {.orders_max = 2});
+  const auto first = driver.submit(keyed({101, 102}, 7));
+  EXPECT_FALSE(driver.is_answered(first));
+  EXPECT_TRUE(driver.answer<KeyInProgress>(driver.submit(keyed({101, 102}, 7))));
+  EXPECT_EQ(driver.fail_code(driver.submit(keyed({101, 102}, 8))), FailCode::Overloaded);
+}
+
 TEST(DirectoryDown, RefusesCrossShardTransfersBeforePrepareWhileLocalOnesGoOn) {
   CoordinatorDriver driver;
   driver.give(DirectoryHealth{false});

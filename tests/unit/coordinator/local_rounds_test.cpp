@@ -167,7 +167,7 @@ SentRound lose(CoordinatorDriver& driver, std::vector<Order> orders) {
 
 void say_applied(CoordinatorDriver& driver, Sequence round) {
   driver.sent_one<messages::AskRound>();
-  driver.give(AskReplied{round, messages::AskRoundDone{true}});
+  driver.give(AskReplied{round, messages::AskRoundDone{AskRoundOutcome::Applied}});
 }
 
 TEST(LocalRounds, AsksForARoundWhoseReplyWasLostOrUnknownOrOfAnotherSize) {
@@ -192,7 +192,7 @@ TEST(LocalRounds, SendsOrdersOfARoundThatWasNotAppliedAgain) {
   CoordinatorDriver driver;
   const auto first = lose(driver, {transfer({101, 102}), limits(103)});
   driver.sent_one<messages::AskRound>();
-  driver.give(AskReplied{first.round, messages::AskRoundDone{false}});
+  driver.give(AskReplied{first.round, messages::AskRoundDone{AskRoundOutcome::NotApplied}});
   driver.pass(seconds(1));
   const auto second = driver.sent_one<messages::LocalRound>();
   EXPECT_NE(second.round, first.round);
@@ -286,7 +286,7 @@ TEST(LocalRounds, SendsTheShardNothingWhileItIsAskedAndGoesOnAfterwards) {
   driver.submit(transfer({104, 105}));
   driver.submit(transfer({201, 202}));
   EXPECT_EQ(driver.sent_one<messages::LocalRound>().shard, ShardId(2));
-  driver.give(AskReplied{sent.round, messages::AskRoundDone{false}});
+  driver.give(AskReplied{sent.round, messages::AskRoundDone{AskRoundOutcome::NotApplied}});
   driver.pass(milliseconds(100));
   std::size_t orders = 0;
   for (const auto& round : driver.sent<messages::LocalRound>())
@@ -309,7 +309,7 @@ TEST(LocalRounds, IgnoresRepliesOfARoundThatHasEnded) {
   driver.apply_all(sent);
   driver.apply_all(sent);
   driver.give(LocalReplied{sent.round, lost()});
-  driver.give(AskReplied{sent.round, messages::AskRoundDone{true}});
+  driver.give(AskReplied{sent.round, messages::AskRoundDone{AskRoundOutcome::Applied}});
   driver.give(FindReplied{order, sent.round, messages::FindTransferDone{}});
   EXPECT_TRUE(driver.is_idle());
 }

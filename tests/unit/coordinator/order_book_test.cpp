@@ -275,6 +275,30 @@ TEST(OrderBook, SaysOfAKeyedOrderBehindADoubtThatItsKeyIsInProgress) {
   EXPECT_TRUE(std::holds_alternative<KeyInProgress>(std::get<Finish>(out.front()).outcome));
 }
 
+TEST(OrderBook, SaysSoOfAKeyThatItMetInDoubtWhateverCameAfter) {
+  for (const auto after : {Setback::Retry, Setback::Stale, Setback::Moving, Setback::ShardFault,
+                           Setback::ShardOverloaded, Setback::DirectoryFault}) {
+    OrderBook book({.retries_max = 1});
+    book.submit(1, keyed({101, 102}, 7), kLate);
+    Effects out;
+    book.set_back(1, Setback::BusyInDoubt, kStart, out);
+    book.set_back(1, after, kStart, out);
+    ASSERT_EQ(out.size(), 1u);
+    EXPECT_TRUE(std::holds_alternative<KeyInProgress>(std::get<Finish>(out.front()).outcome));
+  }
+}
+
+TEST(OrderBook, ForgetsThatItMetAKeyWhenItWasFoundFree) {
+  OrderBook book({.retries_max = 2});
+  book.submit(1, keyed({101, 102}, 7), kLate);
+  Effects out;
+  book.set_back(1, Setback::BusyInDoubt, kStart, out);
+  book.set_back(1, Setback::Busy, kStart, out);
+  book.set_back(1, Setback::ShardFault, kStart, out);
+  ASSERT_NE(fail_code_of(out), nullptr);
+  EXPECT_EQ(*fail_code_of(out), FailCode::ShardUnavailable);
+}
+
 // ---- deadlines
 
 TEST(OrderBook, AnswersAnOrderThatWentBackByItsReasonAtTheDeadline) {

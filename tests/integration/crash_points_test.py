@@ -1,0 +1,430 @@
+"""Every step of the protocol, before and after: the process dies there, stops there, or its reply is lost there."""
+
+import contextlib
+import http.client
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+from tests.support.harness import BIN, ROOT, Client, cluster, free_port, wait_until
+from tests.support.psql import Psql
+from tests.support.traffic import Traffic
+from tests.support.verdicts import Verdicts
+
+AGENT = """  in_doubt_age_ms: 300
+  scan_interval_ms: 100
+  reservation_ms: 1000
+  forget_interval_ms: 200
+"""
+COORDINATOR = """  agent_timeout_ms: 1000
+  settle_wait_ms: 300
+  directory_refresh_ms: 200
+  log_keep_interval_ms: 100
+  incarnation_dead_after_ms: 2000
+"""
+DAEMONS = ("agent-1", "agent-2", "coordinator-1", "coordinator-2")
+HOPE = 1.5  # seconds others are given to settle what a stopped process has left; alone it may have to wake
+OLD = "prepared < clock_timestamp() - interval '1 s'"
+
+
+# What PostgreSQL shows as the query of a session at each step.
+STATEMENTS = {
+    "PREPARE TRANSACTION": ("shard-1", "begin; set local synchronous_commit = off; insert into holds%"),
+    "COMMIT PREPARED": ("shard-1", "commit prepared%"),
+    "the append": ("shard-1", "select append_round(%"),
+    "the decision": ("directory", "select decide(%"),
+    "the new users": ("directory", "select create_users(%"),
+}
+CATCH = """
+create or replace function pg_temp.catch(pattern text, is_to_end boolean) returns integer
+language plpgsql as $$
+declare caught integer;
+begin
+  for i in 1..20000 loop
+    perform pg_stat_clear_snapshot();
+    select pid into caught from pg_stat_activity
+     where state = 'active' and pid <> pg_backend_pid() and query like pattern limit 1;
+    if caught is not null then
+      if is_to_end then perform pg_terminate_backend(caught); end if;
+      return caught;
+    end if;
+    perform pg_sleep(0.0005);
+  end loop;
+  return null;
+end $$
+"""
+
+
+def shard_of(agent):
+    return agent.replace("agent", "shard")
+
+
+class CrashPointsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.context = cluster(shards=2, coordinators=2)
+        cls.cluster = cls.context.__enter__()
+        cls.pids = {}
+        cls.verdicts = Verdicts(cls.cluster)
+        for name in DAEMONS:
+            with open(os.path.join(cls.cluster.path, name + ".yml"), "a") as config:
+                config.write(AGENT if name.startswith("agent") else COORDINATOR)
+            cls.cluster.kill(name, signal.SIGTERM)
+            wait_until(lambda: cls.cluster.processes()[name]["pid"] is None, "its end")
+            cls.cluster.restart(name)
+        processes = cls.cluster.processes()
+        cls.url = {name: processes[name]["url"] for name in DAEMONS}
+        cls.pids = {name: process["pid"] for name, process in processes.items()}
+        cls.sql = {name: Psql(process["dsn"]) for name, process in processes.items() if "dsn" in process}
+
+    @classmethod
+    def tearDownClass(cls):
+        for pid in cls.pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        for psql in cls.sql.values():
+            psql.close()
+        cls.context.__exit__(None, None, None)
+
+    def setUp(self):
+        self.disarm_all()  # also what a test that failed has left
+
+    # ---- processes
+
+    def state(self, name):
+        """T: it is stopped. X: it has gone."""
+        try:
+            with open(f"/proc/{self.pids[name]}/stat") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0].replace("Z", "X")
+        except FileNotFoundError:
+            return "X"
+
+    def restart(self, name):
+        self.cluster.restart(name)
+        self.pids[name] = self.cluster.processes()[name]["pid"]
+
+    def restart_dead(self):
+        """A coordinator that was silent for too long ends by itself, and so does an agent that was replaced."""
+        dead = [name for name in DAEMONS if self.state(name) == "X"]
+        for name in dead:
+            self.restart(name)
+        return dead
+
+    def wake_all(self, seconds):
+        """Wakes who is stopped, after a while."""
+        stopped = [name for name in DAEMONS if self.state(name) == "T"]
+        if stopped:
+            time.sleep(seconds)
+        for name in stopped:
+            os.kill(self.pids[name], signal.SIGCONT)
+
+    def log(self, name):
+        return os.path.join(self.cluster.path, "log", name + ".log")
+
+    # ---- crash points
+
+    def debug(self, name, method="GET", body=None):
+        client = Client(self.url[name], timeout=5)
+        try:
+            return client.call(method, "/debug/crash-points", body)
+        finally:
+            client.connection.close()
+
+    def points(self, kind):
+        return sorted(self.debug(kind + "-1").json["points"], key=lambda each: each["point"])
+
+    def arm(self, name, point, action):
+        reply = self.debug(name, "POST", {"point": point, "action": action})
+        self.assertEqual(reply.status, 200, reply.text)
+
+    def fire(self, name, point, action):
+        """Arms the point and waits until it has fired, bringing about what leads there."""
+        with open(self.log(name)) as log:
+            log.seek(0, os.SEEK_END)
+            self.arm(name, point, action)
+            said = ""
+            pulled = time.monotonic()
+
+            def has_fired():
+                nonlocal pulled, said
+                said += log.read()
+                if f"crash point {point} fires\n" in said:
+                    return True
+                if self.state(name) == "X":  # for another reason
+                    self.restart(name)
+                    self.arm(name, point, action)
+                if time.monotonic() > pulled + 0.3:
+                    self.bring_about(name, point)
+                    pulled = time.monotonic()
+                return False
+
+            wait_until(has_fired, f"{point} was not passed in {name}")
+        if action != "drop":
+            wait_until(lambda: self.state(name) == {"die": "X", "hang": "T"}[action], f"{name} obeys")
+
+    def disarm_all(self):
+        for name in DAEMONS:
+            wait_until(lambda: self.disarm(name), f"{name} is disarmed")
+
+    def disarm(self, name):
+        self.wake_all(0)
+        self.restart_dead()
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it may just die or stop
+            for point in self.debug(name).json["points"]:
+                if point["armed"]:
+                    self.arm(name, point["point"], "none")
+            return True
+
+    def bring_about(self, name, point):
+        """What normal traffic does not pass."""
+        step = point.split(".")[1]
+        if step == "take_over":
+            self.sql[shard_of(name)].rows("select pg_terminate_backend(pid) from pg_stat_activity "
+                                          "where application_name ~ '^koshel-agent/'")
+        elif step == "ask_local":
+            self.arm(name, "agent.append.after", "drop")
+        elif step == "ask_log":
+            self.arm(name, "agent.prepare.after", "drop")
+        elif step in ("ask", "find"):
+            self.arm(name, "coordinator.local.after", "drop")
+        elif step in ("close", "confirm", "forget"):
+            self.leave_an_incarnation_behind()
+
+    def leave_an_incarnation_behind(self):
+        """As a coordinator leaves it that was closed before shard 1 confirmed its last round."""
+        directory = self.sql["directory"]
+        incarnation = directory.rows("update cluster set last_incarnation = last_incarnation + 1 "
+                                     "returning last_incarnation")[0][0]
+        self.sql["shard-1"].rows(f"insert into applied_rounds values ({incarnation}, 1, false)")
+        directory.rows(f"begin; insert into incarnations (id, fence, is_closed) values ({incarnation}, "
+                       f"{(1 << 63) - 1}, true); insert into decisions (incarnation, sequence, is_commit, "
+                       f"participants) values ({incarnation}, 1, true, array[1]); commit")
+
+    # ---- what is in doubt
+
+    def prepared(self, condition="true"):
+        """gids of both shards; None while one of them cannot be asked."""
+        try:
+            return {row[0] for shard in ("shard-1", "shard-2") for row in
+                    self.sql[shard].rows(f"select gid from pg_prepared_xacts where {condition}")}
+        except ConnectionError:
+            return None
+
+    def wait_until_settled(self, traffic):
+        """All serve, nothing stays in doubt, and transfers of each kind go on. Returns who had ended by itself."""
+        before = dict(traffic.done)
+        ended = []
+
+        def is_settled():
+            traffic.raise_faults()
+            self.wake_all(0)  # of points at random one may have fired just now
+            ended.extend(self.restart_dead())
+            return (all(traffic.done[kind] > before[kind] + 2 for kind in ("local", "cross", "user", "limits"))
+                    and self.prepared(OLD) == set())
+
+        wait_until(is_settled, f"all is settled: {traffic.done} after {before}", seconds=90)
+        return ended
+
+    def let_others_settle(self, seconds):
+        """Waits for the others to settle what is prepared now. Returns how much it was, and how much they left."""
+        end = time.monotonic() + seconds
+        left = self.prepared()
+        while (still := left & self.prepared()) and time.monotonic() < end:
+            time.sleep(0.02)
+        return len(left), len(still)
+
+    @contextlib.contextmanager
+    def told(self, *what):
+        """Prints one line of what was done, with the time it took."""
+        began = time.monotonic()
+        outcome = []
+        yield outcome
+        outcome.append(f"settled after {time.monotonic() - began:.2f} s")
+        print(f"{what[0]:36} {what[1]:8} {what[2]:14} {'; '.join(outcome)}", flush=True)
+
+    # ---- the tests
+
+    def walk(self, name, point, action, traffic):
+        self.fire(name, point, action)
+        with self.told(point, action, name) as outcome:
+            if action == "die":
+                self.restart(name)
+            elif action == "hang":
+                began = time.monotonic()
+                left, still = self.let_others_settle(HOPE)
+                outcome.append(f"stopped for {time.monotonic() - began:.1f} s, {left} in doubt, {still} until it woke")
+                os.kill(self.pids[name], signal.SIGCONT)
+            outcome.extend(f"{each} ended by itself" for each in self.wait_until_settled(traffic))
+
+    def test_every_point_dies_stops_and_loses_its_reply(self):
+        documented = (ROOT / "docs" / "crash-points.md").read_text()
+        count = 0
+        with Traffic(self.cluster, "walk") as traffic:
+            for kind in ("agent", "coordinator"):
+                for point in self.points(kind):
+                    step = point["point"].removeprefix(kind + ".").removesuffix(".before").removesuffix(".after")
+                    self.assertIn(f"`{step}`", documented, "docs/crash-points.md does not tell of it")
+                    for action in point["actions"]:
+                        self.walk(f"{kind}-{1 + count % 2}", point["point"], action, traffic)
+                        count += 1
+                        if count % 25 == 0:
+                            self.check_now(traffic)
+        self.finish(traffic, f"{count} points and actions")
+
+    def check_now(self, traffic):
+        with traffic.paused():
+            self.cluster.check_books()
+
+    def finish(self, traffic, what):
+        self.cluster.check_books()
+        traffic.check()
+        for name in DAEMONS:
+            with open(self.log(name)) as log:
+                self.assertEqual([line for line in log if " critical " in line], [], "an alarm was given")
+        print(self.verdicts.check())
+        print(f"{what}; {traffic.done}, {traffic.unclear} transfers unclear at first", flush=True)
+
+    def test_an_agent_that_was_replaced_while_it_stopped_does_no_harm(self):
+        with Traffic(self.cluster, "replaced") as traffic:
+            for count, point in enumerate(self.points("agent")):
+                name = f"agent-{1 + count % 2}"
+                self.fire(name, point["point"], "hang")
+                with self.told(point["point"], "replaced", name) as outcome, self.rival_of(name):
+                    left, still = self.let_others_settle(30)
+                    self.assertEqual(still, 0, "the new agent leaves something in doubt")
+                    outcome.append(f"{left} in doubt")
+                    os.kill(self.pids[name], signal.SIGCONT)
+                    wait_until(lambda: self.state(name) == "X", "the old agent's end")
+                    self.restart(name)
+                    self.wait_until_settled(traffic)
+        self.finish(traffic, "every point of an agent that was replaced")
+
+    @contextlib.contextmanager
+    def rival_of(self, name):
+        """A second agent on the same shard, which has taken over."""
+        port, own_port = free_port(), self.url[name].rsplit(":", 1)[1]
+        config = os.path.join(self.cluster.dir, "rival.yml")
+        with open(os.path.join(self.cluster.path, name + ".yml")) as own, open(config, "w") as out:
+            out.write(own.read().replace(f"listen: 127.0.0.1:{own_port}", f"listen: 127.0.0.1:{port}"))
+        with open(os.path.join(self.cluster.path, "log", "rival.log"), "a") as log:
+            rival = subprocess.Popen([BIN / "koshel-shard-agent", "--config", config], stderr=log)
+        try:
+            wait_until(lambda: self.is_serving(port), "the rival serves")
+            yield
+        finally:
+            rival.terminate()
+            rival.wait(60)
+
+    def is_serving(self, port):
+        client = Client(f"http://127.0.0.1:{port}")
+        try:
+            return client.get("/readyz").status == 200
+        except OSError:
+            return False
+        finally:
+            client.connection.close()
+
+    def test_a_coordinator_that_slept_until_its_incarnation_was_forgotten_does_no_harm(self):
+        with Traffic(self.cluster, "slept") as traffic:
+            for point in self.points("coordinator"):
+                # The older one, for what is forgotten is forgotten up to the oldest that lives.
+                name = min(("coordinator-1", "coordinator-2"), key=self.incarnation)
+                incarnation = self.incarnation(name)
+                self.fire(name, point["point"], "hang")
+                with self.told(point["point"], "sleep", name) as outcome:
+                    left, still = self.let_others_settle(30)
+                    self.assertEqual(still, 0, "the agents leave something in doubt")
+                    outcome.append(f"{left} in doubt")
+                    wait_until(lambda: self.is_forgotten(incarnation), f"incarnation {incarnation} is forgotten")
+                    os.kill(self.pids[name], signal.SIGCONT)
+                    wait_until(lambda: self.state(name) == "X", "the end of who was closed")
+                    self.wait_until_settled(traffic)
+        self.finish(traffic, "every point of a coordinator that slept too long")
+
+    def incarnation(self, name):
+        with open(self.log(name)) as log:
+            return int(re.findall(r"incarnation (\d+) listening", log.read())[-1])
+
+    def is_forgotten(self, incarnation):
+        """By the directory, and by the shards, where nothing of it can be applied any more."""
+        in_directory = self.sql["directory"].rows(f"select count(*) from incarnations where id <= {incarnation}")
+        floors = [self.sql[shard].rows("select incarnation_floor from identity")[0][0]
+                  for shard in ("shard-1", "shard-2")]
+        return in_directory == [["0"]] and all(int(floor) > incarnation for floor in floors)
+
+    def test_points_at_random_in_all_daemons_at_once(self):
+        seed = int(os.environ.get("KOSHEL_SEED", random.randrange(1 << 32)))
+        print(f"KOSHEL_SEED={seed}", flush=True)
+        chance = random.Random(seed)
+        points = [(kind, each["point"], action) for kind in ("agent", "coordinator")
+                  for each in self.points(kind) for action in each["actions"]]
+        with Traffic(self.cluster, "random") as traffic:
+            for _ in range(8):
+                for _ in range(12):
+                    self.disturb(chance, points, traffic)
+                self.disarm_all()
+                self.wait_until_settled(traffic)
+                self.check_now(traffic)
+        self.finish(traffic, f"points at random, KOSHEL_SEED={seed}")
+
+    def disturb(self, chance, points, traffic):
+        """Arms one point somewhere and looks after what the points armed before have done."""
+        kind, point, action = chance.choice(points)
+        name = f"{kind}-{chance.choice('12')}"
+        traffic.raise_faults()
+        self.restart_dead()
+        if self.state(name) != "T":
+            with contextlib.suppress(OSError, http.client.HTTPException):  # it may just die or stop
+                self.arm(name, point, action)
+                if chance.random() < 0.5:
+                    self.bring_about(name, point)
+        time.sleep(chance.random() * 0.3)
+        self.wake_all(chance.choice((0, 0.3, 3)))
+
+    # ---- PostgreSQL, aimed at its statements
+
+    def test_sessions_and_servers_ended_in_the_middle_of_their_statements_lose_nothing(self):
+        # Microseconds before each flush, so that it is easier to hit.
+        self.set_everywhere("set commit_delay = 30000", "set commit_siblings = 0")
+        self.addCleanup(self.set_everywhere, "reset commit_delay", "reset commit_siblings")
+        with Traffic(self.cluster, "aimed") as traffic:
+            for what, (server, pattern) in STATEMENTS.items():
+                caught = 0
+                for _ in range(6):
+                    caught += self.catch(server, pattern, True) is not None
+                    self.wait_until_settled(traffic)
+                stops = 0
+                for _ in range(2):
+                    if self.catch(server, pattern, False) is not None:
+                        self.stop_at_once(server)
+                        stops += 1
+                    self.wait_until_settled(traffic)
+                print(f"{what:20} on {server:9}: {caught} sessions ended in it, {stops} immediate stops", flush=True)
+                self.assertTrue(caught and stops, what)
+        self.finish(traffic, "PostgreSQL, aimed")
+
+    def set_everywhere(self, *settings):
+        for psql in self.sql.values():
+            for setting in settings:
+                psql.rows(f"alter system {setting}")
+            psql.rows("select pg_reload_conf()")
+
+    def catch(self, server, pattern, is_to_end):
+        """Waits for a session in this statement; ends it if wished. None: there was none for long."""
+        psql = self.sql[server]
+        psql.rows(CATCH)
+        return psql.rows(f"select pg_temp.catch('{pattern}', {is_to_end})")[0][0] or None
+
+    def stop_at_once(self, server):
+        os.kill(self.pids[server], signal.SIGQUIT)
+        wait_until(lambda: self.state(server) == "X", "the server's end")
+        self.sql[server].close()
+        self.restart(server)
+
+
+if __name__ == "__main__":
+    unittest.main()
