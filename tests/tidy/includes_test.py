@@ -23,6 +23,9 @@ PROJECT = {
     "coordinator": {"coordinator/io", "coordinator/logic", "platform", "base"},
     "cli": {"cli", "platform", "sql", "base"},
     "tests/unit": {"tests/unit", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
+    "tests/simulation": {"tests/simulation", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
+    "tests/honesty": {"tests/honesty", "tests/simulation", "base", "shard-agent/logic", "shard-agent/io",
+                      "directory/logic", "directory/io", "platform", "sql"},
 }
 
 # Libraries that logic may use: containers and values, nothing that waits, opens or sends.

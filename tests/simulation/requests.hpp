@@ -1,0 +1,60 @@
+#pragma once
+// What clients ask in the simulation and what they are told, as plain values; the kinds are those
+// of the HTTP API.
+
+#include <optional>
+#include <string>
+
+#include "base/ledger.hpp"
+
+namespace koshel::simulation {
+
+inline constexpr const char* kWorld = "@world";
+
+struct TransferRequest {
+  std::string from;
+  std::string to;
+  Money amount;
+  std::optional<TransferSuffix> key;  // nullopt: the coordinator makes the id up
+  Instant deadline;
+};
+
+struct UserRequest {
+  std::string name;
+  Money balance;
+  Money min_balance;
+  Money max_balance;
+  Instant deadline;
+};
+
+struct LimitRequest {
+  std::string name;
+  std::optional<Money> min_balance;
+  std::optional<Money> max_balance;
+  std::optional<AccountStatus> status;
+  Instant deadline;
+};
+
+enum class Verdict : std::int8_t {
+  Committed,
+  Settling,
+  Refused,
+  KeyReused,
+  InProgress,    // another attempt with the key is under way; outcome unknown
+  NotFound,      // no such transfer or user: no answer about what may still come
+  NotCommitted,  // this attempt has done nothing and never will
+  Unknown,
+  Done,  // not a transfer: it was carried out, or read
+};
+const char* to_string(Verdict verdict);
+
+struct Told {
+  Verdict verdict = Verdict::Unknown;
+  std::optional<TransferId> id;
+  std::optional<LegState> anchor;  // of Committed and Settling: the side the id begins with
+  std::optional<Refusal> refusal;
+  std::optional<Head> head;  // of a user read or changed
+  AccountId account;
+};
+
+}  // namespace koshel::simulation
