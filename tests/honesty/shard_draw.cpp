@@ -1,0 +1,151 @@
+#include "tests/honesty/shard_draw.hpp"
+
+namespace koshel::honesty {
+namespace {
+
+constexpr CurrencyId kCurrency{978};
+
+}  // namespace
+
+Epoch ShardDraw::epoch() {
+  const auto newest = db_.identity.read(0)->epoch;
+  if (chance_.is_hit(0.95)) return newest;
+  return Epoch(newest.value() + (chance_.is_hit(0.5) ? 1 : -1));
+}
+
+RoundId ShardDraw::any_round() {
+  return {Incarnation(chance_.between(1, values_.incarnations)),
+          Sequence(chance_.between(1, values_.sequences))};
+}
+
+RoundId ShardDraw::fresh_round() {
+  auto round = any_round();
+  for (int i = 0; i < 6 && db_.applied_rounds.read(backend_, round) != nullptr; ++i) {
+    round = any_round();
+  }
+  return chance_.is_hit(0.85) ? round : any_round();
+}
+
+RoundId ShardDraw::prepared_round() {
+  std::vector<RoundId> rounds{any_round()};
+  for (const auto& [gid, prepared] : model_.server().prepared()) {
+    if (const auto round = db_.round_of(gid)) rounds.insert(rounds.end(), 2, *round);
+  }
+  return chance_.one_of(rounds);
+}
+
+std::vector<RoundId> ShardDraw::some_rounds() {
+  std::vector<RoundId> rounds;
+  while (chance_.is_hit(0.5)) rounds.push_back(any_round());
+  return rounds;
+}
+
+std::vector<AccountId> ShardDraw::some_accounts() {
+  std::vector<AccountId> accounts;
+  for (int i = 1; i <= values_.accounts; ++i) {
+    if (chance_.is_hit(0.4)) accounts.emplace_back(i);
+  }
+  return accounts;
+}
+
+AccountId ShardDraw::account() {
+  return AccountId(chance_.between(1, values_.accounts));
+}
+
+TransferId ShardDraw::transfer() {
+  const auto last = chance_.is_hit(0.7) ? 60 : 5;
+  return {account(), {0, static_cast<std::uint64_t>(chance_.between(1, last))}};
+}
+
+std::vector<TransferId> ShardDraw::some_transfers() {
+  std::vector<TransferId> ids;
+  db_.anchors.scan(&backend_, [&](TransferId id, const auto&) {
+    if (chance_.is_hit(0.3)) ids.push_back(id);
+    return true;
+  });
+  if (const auto id = transfer(); std::ranges::count(ids, id) == 0) ids.push_back(id);
+  if (chance_.is_hit(0.3)) std::swap(ids.front(), ids.back());
+  return ids;
+}
+
+agent::AppendBatch ShardDraw::batch() {
+  agent::AppendBatch batch;
+  batch.round = fresh_round();
+  batch.epoch = epoch();
+  batch.at = Timestamp(std::chrono::microseconds(1'795'000'000'000'000 + chance_.between(0, 999)));
+  for (int i = 1; i <= values_.accounts; ++i) {
+    if (chance_.is_hit(0.35)) add_account(batch, AccountId(i));
+  }
+  return batch;
+}
+
+// As the session itself sees it; others may be about to write it.
+void ShardDraw::add_account(agent::AppendBatch& batch, AccountId account) {
+  simulation::ShardDatabase::EntryKey key;
+  const auto* head = db_.entries.last_up_to(&backend_, {account, Version(INT64_MAX)}, &key);
+  if (head != nullptr && key.first != account) head = nullptr;
+  Version version;
+  Money balance;
+  if (head != nullptr) {
+    version = head->entry.version;
+    balance = head->entry.balance;
+    agent::CountedHead counted{account, version, balance};
+    if (chance_.is_hit(0.04)) counted.version = Version(version.value() + chance_.between(-1, 1));
+    if (chance_.is_hit(0.04)) counted.balance = Money(balance.minor_units() + 1);
+    if (chance_.is_hit(0.95)) batch.heads.push_back(counted);
+  }
+  if (chance_.is_hit(head == nullptr ? 0.9 : 0.03)) batch.opened.push_back({account, kCurrency});
+  for (auto left = chance_.between(head == nullptr ? 1 : 0, 2); left > 0; --left) {
+    version = version.next();
+    if (chance_.is_hit(0.03)) version = version.next();  // a gap: a rule of the agent's, not of SQL
+    batch.entries.push_back(next_entry(account, version, balance));
+  }
+}
+
+Entry ShardDraw::next_entry(AccountId account, Version version, Money& balance) {
+  Entry entry;
+  entry.account = account;
+  entry.version = version;
+  entry.min_balance = Money(-60);
+  entry.max_balance = Money(150);
+  entry.balance = balance;
+  if (chance_.is_hit(0.1)) {
+    entry.kind = EntryKind::Limits;
+    entry.max_balance = Money(chance_.between(-10, 300));
+    return entry;
+  }
+  entry.transfer = transfer();
+  entry.is_anchor = chance_.is_hit(0.6);
+  entry.counterparty = this->account();
+  if (chance_.is_hit(0.3)) entry.metadata = R"({"for": "it's \"bread\""})";
+  const Money amount(chance_.between(-30, 40));
+  if (chance_.is_hit(0.1)) {
+    entry.kind = EntryKind::Refused;
+    entry.refusal = Refusal{RefusalCode::InsufficientFunds, entry.account, entry.min_balance,
+                            balance, Money(7)};
+    entry.asked = amount;
+    return entry;
+  }
+  entry.amount = amount;
+  entry.balance = balance = *balance.plus(amount);
+  return entry;
+}
+
+agent::ForgetRounds ShardDraw::forget() {
+  agent::ForgetRounds forget;
+  forget.epoch = epoch();
+  forget.floor =
+      Incarnation(chance_.is_hit(0.9) ? 1 : chance_.between(1, values_.incarnations + 1));
+  forget.last = Incarnation(chance_.between(1, values_.incarnations));
+  for (int i = 1; i <= values_.incarnations; ++i) {
+    const Incarnation incarnation(i);
+    if (chance_.is_hit(0.5)) {
+      forget.fences.push_back({incarnation, Sequence(chance_.between(0, values_.sequences / 2))});
+    } else if (chance_.is_hit(0.8)) {
+      forget.unfinished.push_back(incarnation);
+    }
+  }
+  return forget;
+}
+
+}  // namespace koshel::honesty

@@ -1,0 +1,37 @@
+#pragma once
+// Draws the arguments of what runs on a shard. Values are few, so that they meet; mostly they fit
+// what the tables hold, as the session sees it at that moment.
+
+#include "tests/honesty/operations.hpp"
+
+namespace koshel::honesty {
+
+class ShardDraw {
+ public:
+  ShardDraw(simulation::Chance& chance, const Values& values, Model& model, const Backend& backend)
+      : chance_(chance), values_(values), model_(model), db_(model.shard()), backend_(backend) {}
+
+  Epoch epoch();
+  RoundId any_round();
+  RoundId fresh_round();
+  RoundId prepared_round();
+  std::vector<RoundId> some_rounds();
+  AccountId account();
+  std::vector<AccountId> some_accounts();
+  TransferId transfer();
+  std::vector<TransferId> some_transfers();
+  agent::AppendBatch batch();
+  agent::ForgetRounds forget();
+
+ private:
+  void add_account(agent::AppendBatch& batch, AccountId account);
+  Entry next_entry(AccountId account, Version version, Money& balance);
+
+  simulation::Chance& chance_;
+  const Values& values_;
+  Model& model_;
+  simulation::ShardDatabase& db_;
+  const Backend& backend_;
+};
+
+}  // namespace koshel::honesty
