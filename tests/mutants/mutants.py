@@ -1,0 +1,279 @@
+"""The mutants: which row of FAILURES.md's table of real bugs, or which guard, each breaks, and how.
+
+A mutant is one change of text or several in a copy of the sources. The text to be changed must be in its file
+exactly once; who changes that code changes its mutants with it. What SQL functions guard is broken in the
+simulator's model of them; tests/honesty holds that model against real servers.
+"""
+
+import typing
+
+AGENT = "shard-agent/logic/"
+COORDINATOR = "coordinator/logic/"
+SHARD = "tests/simulation/postgres/shard_database.cpp"
+DIRECTORY = "tests/simulation/postgres/directory_database.cpp"
+
+
+class Change(typing.NamedTuple):
+    file: str
+    find: str
+    put: str
+
+
+class Mutant(typing.NamedTuple):
+    name: str
+    breaks: str
+    changes: tuple
+
+
+def mutant(name, breaks, *changes):
+    return Mutant(name, breaks, tuple(Change(*change) for change in changes))
+
+
+MUTANTS = [
+    # ---- the table of real bugs
+
+    mutant("recovery_does_not_ask", "1: recovery rolls back what is prepared without asking the log",
+           (AGENT + "cross_recovery.cpp", "  out.emplace_back(AskDecision{id});",
+            "  start_settling(id, round, false, out);")),
+    mutant("fence_over_running_rounds", "2: the log forgets rounds of several parts that are under way",
+           (COORDINATOR + "coordinator_machine.cpp",
+            "log_.tick(cross_.finished(local_.finished(last_sequence_)), now, out);",
+            "log_.tick(local_.finished(last_sequence_), now, out);")),
+    mutant("fence_over_local_rounds", "2: shards forget local rounds that are under way",
+           (COORDINATOR + "coordinator_machine.cpp",
+            "log_.tick(cross_.finished(local_.finished(last_sequence_)), now, out);",
+            "log_.tick(cross_.finished(last_sequence_), now, out);")),
+    mutant("close_reads_before_it_fences", "2: closing an incarnation reads its commits, then raises the fence",
+           (DIRECTORY, """  const auto* before = incarnations.read(backend, silent);
+  if (before != nullptr && !before->is_closed) {
+    if (auto* start = co_await incarnations.lock(backend, silent)) {
+      *start = {Sequence(INT64_MAX), true};
+    }
+  }
+  co_await server_.moment(backend);
+  std::vector<RoundId> aborts;""", "  std::vector<RoundId> aborts;"),
+           (DIRECTORY, """  if (commits.empty()) {
+    co_await incarnations.erase(backend, silent);""", """  const auto* before = incarnations.read(backend, silent);
+  if (before != nullptr && !before->is_closed) {
+    if (auto* start = co_await incarnations.lock(backend, silent)) {
+      *start = {Sequence(INT64_MAX), true};
+    }
+  }
+  if (commits.empty()) {
+    co_await incarnations.erase(backend, silent);""")),
+    mutant("gid_of_any_cluster", "3: a gid of another cluster on the instance is taken for its own",
+           (SHARD, "gid->cluster != cluster_ || ", "")),
+    mutant("gid_of_any_shard", "3: a gid of another shard on the instance is taken for its own",
+           (SHARD, " || gid->shard != shard_", "")),
+    mutant("missing_branch_is_success", "4: 42704 is taken for settled though no marker row is there",
+           (SHARD, "is_over(backend, settle.round) ? SettleOutcome::Settled : SettleOutcome::Lost;",
+            "SettleOutcome::Settled;")),
+    mutant("lost_half_counts_as_confirmed", "4: a commit is forgotten though a participant lost its half",
+           (COORDINATOR + "log_keeper.cpp", """    part->is_lost = true;
+    out.emplace_back(Alarm{""", """    parts.erase(part);
+    if (parts.empty()) unconfirmed_.erase(found);
+    out.emplace_back(Alarm{""")),
+    mutant("commits_are_not_adopted", "5: a commit is forgotten when its coordinator has told its clients",
+           (COORDINATOR + "cross_rounds.cpp", "  log_.adopt(round_id(id), unconfirmed);\n", "")),
+    mutant("one_confirmation_is_enough", "5: a commit is forgotten when its first participant has confirmed",
+           (COORDINATOR + "log_keeper.cpp", "  if (!parts.empty()) return;\n  if (event.round", "  if (event.round")),
+    mutant("settled_later_counts_as_settled", "5: a participant that settles later counts as settled",
+           (COORDINATOR + "cross_rounds.cpp",
+            "event.reply.value().outcome == messages::SettleOutcome::Settled;\n  } else {",
+            "true;\n  } else {"),
+           (COORDINATOR + "cross_rounds.cpp",
+            "if (event.reply && event.reply.value().outcome != messages::SettleOutcome::Later) {\n    part->is_settled",
+            "if (event.reply) {\n    part->is_settled")),
+    mutant("decide_without_fence", "6: a decision after its abort was forgotten",
+           (DIRECTORY, "  if (!fence || round.sequence <= *fence) {\n    auto* verdict",
+            "  if (false) {\n    auto* verdict")),
+    mutant("decide_on_the_fence", "6: the fence is compared with < in decide",
+           (DIRECTORY, "  if (!fence || round.sequence <= *fence) {\n    auto* verdict",
+            "  if (!fence || round.sequence < *fence) {\n    auto* verdict")),
+    mutant("users_without_fence", "6: users are created in a round that is fenced off",
+           (DIRECTORY,
+            'if (!fence || round.sequence <= *fence) throw SqlError{"KO010", "the round is fenced off"};', "")),
+    mutant("terminated_is_final", "7: 57P01 is taken for a statement that did nothing",
+           ("base/sqlstate.cpp", 'sqlstate.starts_with("57P") || ', "")),
+    mutant("lost_reply_is_failure", "8: a local round whose reply was lost counts as not done, at the coordinator",
+           (COORDINATOR + "local_rounds.cpp", "event.reply.error().fault == Fault::InDoubt", "false")),
+    mutant("lost_append_is_failure", "8: a local round whose append's reply was lost counts as not done, at the agent",
+           (AGENT + "local_rounds.cpp", "        round.state = State::Unknown;\n        break;",
+            "        failed.push_back(id);\n        break;")),
+    mutant("answered_before_decided", "9: success is said before the decision",
+           (COORDINATOR + "cross_rounds.cpp", "    decide(id, round, out);\n    return;",
+            "    decide(id, round, out);\n    answer_committed(id, round, true, out);\n    return;")),
+    mutant("doubtful_decision_is_abort", "9: failure is said of a decision whose reply was lost",
+           (COORDINATOR + "cross_decisions.cpp", "if (was_never_asked && !round.is_in_doubt) {", "if (true) {")),
+    mutant("doubtful_user_is_abort", "9: failure is said of a user's creation whose reply was lost",
+           (COORDINATOR + "cross_decisions.cpp", "if (event.outcome.error().fault == Fault::InDoubt) {",
+            "if (false) {")),
+    mutant("deadline_of_a_sent_round", "9: failure is said at the deadline of a round that may have committed",
+           (COORDINATOR + "order_book.cpp",
+            "  if (entry.stage == Stage::Sent) return Failed{FailCode::OutcomeUnknown};\n", "")),
+    mutant("local_rounds_do_not_hold", "10: local rounds take no holds",
+           (AGENT + "local_rounds.cpp", "    memory_.holds.take(*side, id);\n", "")),
+    mutant("cross_rounds_do_not_hold", "10: rounds of several parts take no holds",
+           (AGENT + "cross_rounds.cpp", "    memory_.holds.take(account, id);\n", "")),
+    mutant("neither_holds_nor_comparison", "10: local rounds look at no holds, and nothing compares heads",
+           (AGENT + "local_rounds.cpp",
+            "} else if (const auto obstacle = memory_.find_obstacle(*side, request, now)) {",
+            "} else if (const auto obstacle = std::optional<messages::Busy>()) {"),
+           (SHARD, "  compare_heads(backend, batch);\n", "")),
+    mutant("stale_heads_are_kept", "11: a retry goes by the same stale heads",
+           (AGENT + "local_rounds.cpp",
+            "  for (const auto account : round.held) memory_.heads.forget(account);\n  ++round.attempt;",
+            "  ++round.attempt;")),
+    mutant("heads_are_not_compared", "11: an append goes by heads that are not there",
+           (SHARD, "  compare_heads(backend, batch);\n", "")),
+    mutant("late_reading_hits_the_next", "12: the answer to an earlier reading is taken for the later one's",
+           (AGENT + "local_rounds.cpp", " ||\n      found->second.attempt != event.attempt) {", ") {")),
+    mutant("late_scan_hits_the_next", "12: a scan of before a take-over is taken for the running one",
+           (AGENT + "agent_machine.cpp", "if (!is_scanning_ || event.scan != cross_.last_scan()) return;",
+            "if (!is_scanning_) return;")),
+    mutant("scan_of_before_the_prepare", "12: a scan that began before a prepare tells that it is gone",
+           (AGENT + "cross_recovery.cpp", " && round.prepared_at_scan < event.scan &&", " &&")),
+    mutant("acknowledged_before_settled", "18: 201 is said when the decision is durable",
+           (COORDINATOR + "cross_rounds.cpp",
+            "  send_settles(id, round, true, out);\n}\n\nvoid CrossRounds::send_settles",
+            "  send_settles(id, round, true, out);\n  answer_committed(id, round, true, out);\n}\n\n"
+            "void CrossRounds::send_settles")),
+    mutant("key_with_other_content", "19: a key is replayed for another amount",
+           ("base/ledger.cpp", "asked.amount == stored.transfer.amount", "true")),
+    mutant("failed_settle_is_left", "20: what could not be settled now is never tried again",
+           (AGENT + "cross_rounds.cpp", "    case SettleOutcome::Later:\n      round.state = State::Prepared;\n",
+            "    case SettleOutcome::Later:\n")),
+    mutant("asking_does_not_write", "21: a round that is not there is not made void",
+           (SHARD, """    const bool is_new = co_await applied_rounds.insert(backend, round, true);
+    if (is_new) break;
+    const auto* row""", """    const bool is_new = applied_rounds.read(backend, round) == nullptr;
+    if (is_new) break;
+    const auto* row""")),
+    mutant("key_in_doubt_is_contention", "22: not_committed is said of a key whose round is in doubt",
+           (COORDINATOR + "order_book.cpp",
+            "  if (setback == Setback::BusyInDoubt) entry.has_met_its_key = is_keyed(entry.order);\n", "")),
+    mutant("key_that_was_met_is_forgotten", "22: not_committed is said because of what came after the key was met",
+           (COORDINATOR + "order_book.cpp",
+            "  if (setback == Setback::BusyInDoubt) entry.has_met_its_key = is_keyed(entry.order);",
+            "  entry.has_met_its_key = setback == Setback::BusyInDoubt && is_keyed(entry.order);")),
+    mutant("key_elsewhere_is_unknown_here", "22: not_committed is said of a key that another order has under way",
+           (COORDINATOR + "order_book.cpp", "found != under_way_.end() && found->second.order != id;",
+            "false;")),
+    mutant("settled_by_hand_stays_held", "24: a hold is kept when somebody else settled the gid",
+           (AGENT + "cross_recovery.cpp", "      gone.push_back(id);\n", "")),
+    mutant("visible_is_durable", "26: decide answers from a plain read of the row",
+           (DIRECTORY, "  const auto fence = co_await fence_of(backend, round.incarnation);\n  co_await server_.moment",
+            """  if (const auto* seen = decisions.read(backend, round)) {
+    co_return seen->is_commit ? Decision::Commit : Decision::Abort;
+  }
+  const auto fence = co_await fence_of(backend, round.incarnation);
+  co_await server_.moment""")),
+
+    # ---- what else is guarded
+
+    mutant("epoch_is_not_checked", "an append of an older agent is refused",
+           (SHARD, "  check_epoch(backend, batch.epoch);\n", "")),
+    mutant("epoch_of_votes", "a prepare goes by votes of this epoch only",
+           (AGENT + "cross_rounds.cpp", "if (message.epoch != memory_.epoch) {", "if (false) {")),
+    mutant("rounds_are_never_over", "a round that was forgotten is refused",
+           (SHARD, "return fence != nullptr && *fence >= round.sequence;", "return false;"),
+           (SHARD, "if (identity.read(backend, 0)->incarnation_floor > round.incarnation) return true;", "")),
+    mutant("over_up_to_the_fence", "the fence is compared with >= where rounds are over",
+           (SHARD, "return fence != nullptr && *fence >= round.sequence;",
+            "return fence != nullptr && *fence > round.sequence;")),
+    mutant("branch_without_marker", "a prepared branch brings its applied_rounds row",
+           (SHARD, "  co_await append_round(backend, round.batch);\n",
+            "  co_await append_round(backend, round.batch);\n"
+            "  co_await applied_rounds.erase(backend, round.batch.round);\n")),
+    mutant("settled_before_decided", "settles follow the decision",
+           (COORDINATOR + "cross_rounds.cpp", "    decide(id, round, out);\n    return;",
+            "    send_settles(id, round, true, out);\n    decide(id, round, out);\n    return;")),
+    mutant("keys_are_read_once", "keys are looked up again when heads are",
+           (AGENT + "local_rounds.cpp", "ReadState missing{id, round.attempt, memory_.epoch, {}, round.keys};",
+            "ReadState missing{id, round.attempt, memory_.epoch, {}, {}};\n"
+            "  if (round.attempt == 0) missing.keys = round.keys;")),
+    mutant("key_is_not_claimed", "a key is in one round at a time",
+           (AGENT + "cross_rounds.cpp", "if (needs_key && memory_.is_key_in_flight_elsewhere(transfer.id, id)) {",
+            "if (false) {")),
+    mutant("debits_are_not_summed", "a vote counts the round's other legs",
+           (AGENT + "vote_evaluation.cpp", "  sum = *total;\n", "")),
+    mutant("credits_count_for_debits", "a vote does not count on what other legs bring",
+           (AGENT + "vote_evaluation.cpp", "  if (!total || check(account, head, *total)) return messages::Retry{};",
+            "  auto hopeful = head;\n"
+            "  if (direction == Direction::Debit) hopeful.balance = *head.balance.plus(sums.credits);\n"
+            "  if (!total || check(account, hopeful, *total)) return messages::Retry{};")),
+    mutant("holds_are_not_written", "a take-over finds the accounts of what is prepared",
+           (SHARD, "  if (is_newest) co_await holds.insert(backend, gid, round.held);\n",
+            "")),
+    mutant("holds_rows_stay", "holds rows of settled rounds go",
+           (AGENT + "cross_rounds.cpp", "      settled_.push_back(event.round);\n", "")),
+    mutant("reservations_never_expire", "a reservation whose coordinator is gone ends",
+           (AGENT + "cross_recovery.cpp",
+            "if (round.state == State::Reserved && round.expires <= now) expired.push_back(id);",
+            "")),
+    mutant("expired_is_prepared", "an expired reservation is not prepared",
+           (AGENT + "cross_rounds.cpp", "  if (round.expires <= now.steady) {\n    drop(message.round);",
+            "  if (false) {\n    drop(message.round);")),
+    mutant("older_sessions_go_on", "a take-over ends the sessions of older agents",
+           (SHARD,
+            "const bool are_gone = co_await end_older_sessions(backend, *done.epoch);", "const bool are_gone = true;")),
+    mutant("take_over_looks_away", "a take-over holds what is prepared",
+           (AGENT + "cross_recovery.cpp", "      memory_.holds.take(account, id, HoldReason::InDoubt);\n", "")),
+    mutant("heads_survive_the_connection", "heads are forgotten with a lost connection",
+           (AGENT + "agent_machine.cpp", "      memory_.heads.clear();\n", "")),
+    mutant("heads_survive_another_hand", "heads are forgotten when somebody else settled",
+           (AGENT + "cross_recovery.cpp",
+            "    for (const auto account : rounds_.find(id)->second.held) memory_.heads.forget(account);\n", "")),
+    mutant("aborts_forgotten_without_fence", "abort rows go behind the fence only",
+           (DIRECTORY,
+            "if (start != nullptr && start->fence < fence) start->fence = fence;", "")),
+    mutant("no_beat", "a living coordinator is seen to live",
+           (DIRECTORY,
+            "if (auto* count = co_await beats.lock(backend, own)) ++*count;", "co_await beats.lock(backend, own);")),
+    mutant("closed_at_first_sight", "an incarnation is closed only after it was silent for long",
+           (COORDINATOR + "log_keeper.cpp",
+            "if (is_closed || now - watched.since >= limits_.dead_after) {", "if (true) {")),
+    mutant("sleeper_judges_others", "who looked away begins to watch anew",
+           (COORDINATOR + "log_keeper.cpp",
+            "  if (now - last_look_ > limits_.dead_after / 2) watched_.clear();\n", "")),
+    mutant("closed_coordinator_goes_on", "a coordinator that was closed stops",
+           (COORDINATOR + "log_keeper.cpp", "if (event.kept.value().is_closed) {", "if (false) {")),
+    mutant("closed_is_finished", "the fence of a closed incarnation says nothing of its commits",
+           (AGENT + "round_forgetting.cpp", "    if (is_closed) {", "    if (false && is_closed) {")),
+    mutant("delivered_twice_runs_twice", "a round that was answered is not run again",
+           (AGENT + "agent_machine.cpp", " || local_.was_answered(round)) {", ") {")),
+    mutant("refused_from_memory", "a vote of no is read, not remembered",
+           (AGENT + "cross_rounds.cpp", "  if (round.has_confirmed) return true;", "  if (true) return true;")),
+    mutant("refused_from_memory_locally", "a local refusal is read, not remembered",
+           (AGENT + "local_rounds.cpp", "  } else if (round.has_remembered) {", "  } else if (false) {")),
+    mutant("in_doubt_is_unavailable", "a lost reply of the database is unknown, not failed",
+           (AGENT + "db_outcome.cpp", "      return DbOutcome::Lost;", "      return DbOutcome::Unavailable;")),
+    mutant("no_connection_is_harmless", "a connection that is gone makes the agent take over anew",
+           (AGENT + "db_outcome.cpp",
+            "      return error.sqlstate.empty() || error.sqlstate == \"25006\" ? DbOutcome::Disconnected\n"
+            "                                                                 : DbOutcome::Unavailable;",
+            "      return DbOutcome::Unavailable;")),
+    mutant("under_way_is_not_known", "a coordinator knows which transfers its rounds may bring",
+           (COORDINATOR + "order_book.cpp", "  under_way_.insert_or_assign(transfer->id, UnderWay{id, round});\n", "")),
+    mutant("fenced_off_is_abort", "a fenced coordinator asks a participant before it says anything",
+           (COORDINATOR + "cross_decisions.cpp",
+            "      round.state = State::Asking;\n      out.emplace_back(Send<messages::AskRound>{\n"
+            "          round.participants.front().shard, event.round, {round_id(event.round)}});\n",
+            "      abort(event.round, Setback::Retry, now, out);\n")),
+    mutant("over_is_not_applied", "of a round that is over nobody knows whether it was applied",
+           (COORDINATOR + "cross_decisions.cpp", "      end_unknown(event.round, out);\n",
+            "      abort(event.round, Setback::Retry, now, out);\n")),
+    mutant("late_prepare_is_prepared", "an abort that overtakes its prepare ends the reservation",
+           (AGENT + "cross_rounds.cpp",
+            "      if (!message.is_commit) release(message.round);  // nothing was prepared here\n", "")),
+    mutant("released_while_reading", "a release that overtakes the votes ends the reservation",
+           (AGENT + "cross_rounds.cpp",
+            "  if (!has_survivor || round.is_released) drop(id);", "  if (!has_survivor) drop(id);")),
+    mutant("answered_order_survives", "an order that was answered at its deadline does not commit any more",
+           (COORDINATOR + "cross_rounds.cpp",
+            "  if (entry == nullptr) return false;  // answered", "  if (entry == nullptr) return true;  // answered")),
+]
+
+# Quick to build and to kill, of different parts: for CI.
+QUICK = ["recovery_does_not_ask", "commits_are_not_adopted", "decide_on_the_fence", "lost_reply_is_failure",
+         "asking_does_not_write", "branch_without_marker"]
