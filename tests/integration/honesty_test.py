@@ -18,7 +18,7 @@ class HonestyTest(unittest.TestCase):
 
     def test_the_model_and_postgresql_agree_on_every_step(self):
         done = subprocess.run(
-            [BIN / "honesty", "--port", str(self.server.port), "--user", self.server.USER, "--scripts", "500"],
+            [BIN / "honesty", "--port", str(self.server.port), "--user", self.server.USER, "--scripts", "200"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
         print(done.stdout[-10_000:])
         self.assertEqual(done.returncode, 0)

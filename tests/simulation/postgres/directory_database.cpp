@@ -199,6 +199,7 @@ Task<void> DirectoryDatabase::forget(Backend& backend, Incarnation closed,
     return decisions.read(backend, {closed, sequence}) != nullptr;
   };
   std::erase_if(rounds, [&](Sequence sequence) { return !is_visible(sequence); });
+  std::ranges::sort(rounds);
   for (const auto sequence : rounds) co_await decisions.erase(backend, {closed, sequence});
   co_await server_.commit(backend);
 }

@@ -250,10 +250,13 @@ Task<void> ShardDatabase::forget_holds(Backend& backend, std::vector<RoundId> ro
   co_await server_.commit(backend);
 }
 
-// Those that the statement sees when it begins.
+// Those that the statement sees when it begins, in the order of the index.
 Task<void> ShardDatabase::erase_holds(Backend& backend, std::vector<RoundId> rounds) {
-  std::erase_if(rounds, [&](RoundId round) { return !holds.read(backend, gid_of(round)); });
-  for (const auto round : rounds) co_await holds.erase(backend, gid_of(round));
+  std::set<std::string> gids;
+  for (const auto round : rounds) {
+    if (holds.read(backend, gid_of(round)) != nullptr) gids.insert(gid_of(round));
+  }
+  for (const auto& gid : gids) co_await holds.erase(backend, gid);
 }
 
 Task<std::vector<agent::PreparedScanned::Found>> ShardDatabase::prepared_rounds(Backend& backend) {
