@@ -34,7 +34,8 @@ constexpr auto kShardRows = R"(
   union all select concat_ws(' ', 'fence', incarnation, sequence) from round_fences
   union all select concat_ws(' ', 'hold', gid, array_to_string(accounts, ',')) from holds
   union all
-  select concat_ws(' ', 'prepared', gid) from pg_prepared_xacts where database = current_database())";
+  select concat_ws(' ', 'prepared', gid) from pg_prepared_xacts
+   where database = current_database())";
 constexpr auto kDirectoryRows = R"(
   select concat_ws(' ', 'cluster', last_user, last_incarnation) from cluster
   union all select concat_ws(' ', 'user', name, id, currency, shard, version) from users
@@ -214,8 +215,8 @@ void Postgres::wait_until_gone(const std::vector<int>& pids) {
   while (is_any_left(pids)) run_loop();
 }
 
-// PostgreSQL takes the death of one of its processes for a crash: it ends all others at once, throws
-// its memory away and starts from the log.
+// PostgreSQL takes the death of one of its processes for a crash: it ends all others at once,
+// throws its memory away and starts from the log.
 void Postgres::crash(const std::vector<int>& pids) {
   auto old = pids;
   old.push_back(watcher_->backendpid());

@@ -23,7 +23,7 @@ class Postgres {
   void terminate(int pid);
   void cancel(Session& session);  // one that waits; its operation ends
   void wait_until_gone(const std::vector<int>& pids);
-  // As if the server had been stopped at once and started: memory is lost, and what was not flushed.
+  // As an immediate stop and a start: its memory is lost, and what was not flushed.
   void crash(const std::vector<int>& pids);
   void flush();
 

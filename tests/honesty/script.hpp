@@ -1,7 +1,7 @@
 #pragma once
 // One script, drawn from a seed: some sessions do something in turn, begin and end transactions,
-// wait for each other, are ended, and now and then the server crashes. After each step the model and
-// PostgreSQL must agree on every result, on who waits, and on all rows.
+// wait for each other, are ended, and now and then the server crashes. After each step the model
+// and PostgreSQL must agree on every result, on who waits, and on all rows.
 //
 // What the next step is depends on the model alone. Where PostgreSQL promises no order, there is no
 // step: two who wait for one transaction would race when it ends, so one of them is cancelled.
