@@ -99,6 +99,24 @@ void AgentProcess::release(const messages::Release& release) {
 
 // ---- effects
 
+// Of an account that nobody asked for, ahead of what is there: an agent's memory may be wrong.
+void AgentProcess::remember_wrong_head(std::vector<agent::AccountHead>& heads) {
+  std::vector<agent::AccountHead> all;
+  const auto& database = *own().database;
+  database.accounts.scan(nullptr, [&](AccountId account, CurrencyId currency) {
+    const auto& entry = database.head(account)->entry;
+    all.push_back({account,
+                   {currency, entry.version.next(), entry.balance, entry.min_balance,
+                    entry.max_balance, entry.status}});
+    return true;
+  });
+  if (all.empty()) return;
+  const auto wrong = world_.chance.one_of(all);
+  if (std::ranges::count(heads, wrong.account, &agent::AccountHead::account) > 0) return;
+  ++world_.faults["wrong head remembered"];
+  heads.push_back(wrong);
+}
+
 void AgentProcess::execute(agent::ReadState&& effect) {
   auto& database = *own().database;
   body_->shard_pool.post<ShardState>(
@@ -108,6 +126,7 @@ void AgentProcess::execute(agent::ReadState&& effect) {
         if (read) {
           event.heads = std::move(read.value().heads);
           event.stored = std::move(read.value().stored);
+          if (world_.chance.is_hit(world_.wrong_head)) remember_wrong_head(event.heads);
         }
         step(std::move(event));
       });

@@ -46,6 +46,7 @@ class AgentProcess final : public Process {
   template <class R, class Work>
   void read(Work work, std::function<void(Result<R>)> reply);
 
+  void remember_wrong_head(std::vector<agent::AccountHead>& heads);
   void execute(agent::ReadState&& effect);
   void execute(agent::Append&& effect);
   void execute(agent::PrepareRound&& effect);

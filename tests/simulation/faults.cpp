@@ -17,6 +17,7 @@ void Faults::begin() {
   weather.slow = plan.slow;
   world_.die_at_effect = plan.die_at_effect;
   world_.break_connection = plan.break_connection;
+  world_.wrong_head = plan.wrong_head;
   for (auto* server : servers()) {
     server->faults.error = plan.statement_error;
     server->faults.terminate = plan.terminate;
@@ -46,6 +47,7 @@ void Faults::heal() {
   world_.network.heal();
   world_.die_at_effect = 0;
   world_.break_connection = 0;
+  world_.wrong_head = 0;
   for (auto* server : servers()) {
     server->faults.error = 0;
     server->faults.terminate = 0;

@@ -39,6 +39,28 @@ void draw_limits(Plan& plan, Chance& chance) {
   plan.connections = static_cast<int>(chance.between(1, 6));
 }
 
+// What strikes only when several things come together is drawn together now and then.
+
+// Coordinators are closed before anybody asks about what they have prepared.
+void draw_sleepers(Plan& plan, Chance& chance) {
+  plan.coordinators = 3;
+  plan.agent.in_doubt_age = seconds(5);
+  plan.log.keep_interval = milliseconds(200);
+  plan.log.dead_after = plan.log.keep_interval * chance.between(3, 6);
+  plan.sleep_after_prepare = 0.1 * chance.fraction();
+  plan.wake_when_closed = 1;
+}
+
+// Rounds come long after their coordinators have given them up.
+void draw_stragglers(Plan& plan, Chance& chance) {
+  plan.slow = 0.2 * chance.fraction();
+  plan.agent_timeout = milliseconds(500);
+  plan.deadline_max = seconds(5);
+  plan.book.faults_max = 1;
+  plan.keyed = 0.3 * chance.fraction();
+  plan.agent.forget_interval = seconds(10);
+}
+
 }  // namespace
 
 Plan draw_plan(std::uint64_t seed) {
@@ -83,8 +105,11 @@ Plan draw_plan(std::uint64_t seed) {
   plan.foreign_gid = every(seconds(2));
   if (chance.is_hit(0.04) && !plan.is_replicated) plan.lose_half = milliseconds(100);
   plan.is_lingering = chance.is_hit(0.2);
+  plan.wrong_head = rate(0.02);
   plan.sleep_after_prepare = rate(0.02);
   plan.wake_when_closed = chance.is_hit(0.6) ? 1 : 0;
+  if (chance.is_hit(0.08)) draw_sleepers(plan, chance);
+  if (chance.is_hit(0.08)) draw_stragglers(plan, chance);
   return plan;
 }
 

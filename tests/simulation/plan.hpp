@@ -39,6 +39,7 @@ struct Plan {
   double break_connection = 0;
   double statement_error = 0;
   double terminate = 0;
+  double wrong_head = 0;  // of each reading
   double sleep_after_prepare = 0;
   double wake_when_closed = 0;  // of each process that sleeps when an incarnation is closed
   // Mean time between two strikes of each kind, or 0: never.

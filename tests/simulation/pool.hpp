@@ -172,13 +172,18 @@ void Pool::post(Work work, Done done, Instant deadline) {
     }
     const bool is_cut = network.is_cut(from, to);
     if (is_cut) answer(silence, lost);
-    // A busy server reads what was sent before the connection broke when it comes to it.
+    // A busy server reads what was sent, and then that the connection has broken.
     const bool is_late = is_cut || (is_broken && state->chance.is_hit(0.3));
+    if (is_late) state->slots[static_cast<std::size_t>(slot)].backend = 0;
     const auto late =
         is_late ? state->chance.between(Duration{}, std::chrono::seconds(30)) : Duration{};
-    state->owner.scheduler().after(network.delay() + late, [=, &network] {
-      if (!network.is_cut(from, to)) return run();
-      answer(silence, lost);
+    state->owner.scheduler().after(network.delay() + late, [=, &network, &server] {
+      if (network.is_cut(from, to)) {
+        answer(silence, lost);
+      } else {
+        run();
+      }
+      if (is_late) server.leave(backend);
     });
   };
   enqueue(std::move(job));

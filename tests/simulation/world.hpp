@@ -46,6 +46,7 @@ struct World {
   Network network;
   double die_at_effect = 0;
   double break_connection = 0;
+  double wrong_head = 0;
   Instant healed_at = Instant::max();
 
   std::unique_ptr<Server> directory_server;
