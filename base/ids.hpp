@@ -31,6 +31,7 @@ using Incarnation = StrongId<struct IncarnationTag, std::int64_t>;    // one coo
 using Sequence = StrongId<struct SequenceTag, std::int64_t>;          // a round of one incarnation
 using Epoch = StrongId<struct EpochTag, std::int64_t>;                // one agent start on a shard
 using Version = StrongId<struct VersionTag, std::int64_t>;            // place in an account's chain
+using MoveId = StrongId<struct MoveTag, std::int64_t>;                // accounts that move together
 using RouteVersion = StrongId<struct RouteVersionTag, std::int64_t>;  // how often a user has moved
 using CurrencyId = StrongId<struct CurrencyTag, std::int16_t>;        // ISO 4217 numeric code
 

@@ -67,6 +67,7 @@ std::string_view hint_of(std::string_view code) {
   if (code == "ACCOUNT_FROZEN") return "`koshel user set -n NAME --unfreeze` lets money flow again";
   if (code == "IDEMPOTENCY_KEY_REUSED") return "give this transfer another --key, or none";
   if (code == "SHARD_ALREADY_EXISTS") return "`koshel shard list` shows it";
+  if (code == "REBALANCE_IN_PROGRESS") return "`koshel rebalance status` shows it";
   if (code == "INTERNAL") return "the coordinator's log says why";
   return {};
 }
@@ -199,6 +200,14 @@ Outcome<ApiReply> ApiClient::call(const ApiCall& call) {
   if (!reply) return failure_of(reply.error(), call, server_);
   if (!reply.value().is_success()) return failure_of(reply.value(), call);
   return std::move(reply.value());
+}
+
+Outcome<ApiReply> ApiClient::tell(const ApiCall& call) {
+  auto reply = this->call(call);
+  if (!reply && reply.error().code == ExitCode::Usage) {
+    return Failure(ExitCode::Refused, reply.error().sentence);
+  }
+  return reply;
 }
 
 Outcome<ApiReply> ApiClient::call_until_answered(const ApiCall& call, milliseconds patience) {

@@ -59,6 +59,9 @@ class ApiClient {
   Result<ApiReply> attempt(const ApiCall& call);
   // One attempt; anything but 2xx is a Failure.
   Outcome<ApiReply> call(const ApiCall& call);
+  // The same for a request that cannot be malformed: what the server finds invalid is how things
+  // stand, and so a refusal.
+  Outcome<ApiReply> tell(const ApiCall& call);
   // Attempts until an answer is final or `patience` is over. Only for calls that may be repeated:
   // reads, and writes with a key. Outcome Unknown as soon as one attempt may have been carried out.
   Outcome<ApiReply> call_until_answered(const ApiCall& call, std::chrono::milliseconds patience);

@@ -33,7 +33,9 @@ void register_all(CLI::App& app, Console& console) {
   register_history(app, console);
   register_transfers(app, console);
   register_shards(app, console);
+  register_rebalance(app, console);
   register_rounds(app, console);
+  register_audit(app, console);
   register_doctor(app, console);
   register_bench(app, console);
   register_cluster(app, console);

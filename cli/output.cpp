@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
 constexpr auto kLineInterval = std::chrono::seconds(5);
-constexpr int kBarWidth = 30;
+constexpr std::size_t kBarWidth = 30;
 
 std::size_t width_of(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
@@ -31,6 +31,10 @@ std::string format(const char* pattern, double value) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, pattern, value);
   return buffer;
+}
+
+double share_of(std::uint64_t done, std::uint64_t total) {
+  return total == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
 }
 
 }  // namespace
@@ -69,10 +73,32 @@ void Table::print() {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+LiveLine::LiveLine() : is_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void LiveLine::draw(std::string_view line) {
+  std::fprintf(stderr, is_terminal_ ? "\r%.*s\033[K" : "%.*s\n", static_cast<int>(line.size()),
+               line.data());
+  std::fflush(stderr);
+}
+
+void LiveLine::end(std::string_view line) {
+  draw(line);
+  if (is_terminal_) std::fputc('\n', stderr);
+}
+
+std::string progress_text(std::uint64_t done, std::uint64_t total, bool is_terminal) {
+  const double share = share_of(done, total);
+  std::string text;
+  if (is_terminal) {
+    const auto filled = static_cast<std::size_t>(share * kBarWidth);
+    text = "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "] ";
+  }
+  return text + format("%3.0f%% ", share * 100) + format_count(done) + " of " + format_count(total);
+}
+
 ProgressBar::ProgressBar(std::string title, std::uint64_t total)
     : title_(std::move(title)),
       total_(total),
-      is_terminal_(isatty(STDERR_FILENO) == 1),
       started_(std::chrono::steady_clock::now()),
       drawn_(started_) {}
 
@@ -84,7 +110,8 @@ void ProgressBar::update(std::uint64_t done, std::string_view note) {
   done_ = done;
   note_ = note;
   const auto now = std::chrono::steady_clock::now();
-  const Duration interval = is_terminal_ ? Duration(kRedrawInterval) : Duration(kLineInterval);
+  const Duration interval =
+      line_.is_terminal() ? Duration(kRedrawInterval) : Duration(kLineInterval);
   if (now - drawn_ < interval) return;
   drawn_ = now;
   draw(false);
@@ -96,16 +123,9 @@ void ProgressBar::finish() {
 }
 
 void ProgressBar::draw(bool is_last) {
-  const double share =
-      total_ == 0 ? 1.0 : std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
+  const double share = share_of(done_, total_);
   const auto elapsed = std::chrono::steady_clock::now() - started_;
-  std::string line = title_ + " ";
-  if (is_terminal_) {
-    const int filled = static_cast<int>(share * kBarWidth);
-    line += "[" + std::string(static_cast<std::size_t>(filled), '#') +
-            std::string(static_cast<std::size_t>(kBarWidth - filled), '.') + "] ";
-  }
-  line += format("%3.0f%% ", share * 100) + format_count(done_) + " of " + format_count(total_);
+  std::string line = title_ + " " + progress_text(done_, total_, line_.is_terminal());
   if (!note_.empty()) line += ", " + note_;
   if (is_last) {
     line += ", " + format_duration(elapsed);
@@ -114,9 +134,7 @@ void ProgressBar::draw(bool is_last) {
     line +=
         ", " + format_duration(std::chrono::duration_cast<std::chrono::seconds>(left)) + " left";
   }
-  const char* pattern = !is_terminal_ ? "%s\n" : is_last ? "\r%s\033[K\n" : "\r%s\033[K";
-  std::fprintf(stderr, pattern, line.c_str());
-  std::fflush(stderr);
+  is_last ? line_.end(line) : line_.draw(line);
 }
 
 void say(std::string_view line) {

@@ -35,6 +35,21 @@ class Table {
   bool has_titles_ = false;  // on stdout already
 };
 
+// A line on stderr that is redrawn on a terminal; elsewhere each time a line of its own.
+class LiveLine {
+ public:
+  LiveLine();
+  bool is_terminal() const { return is_terminal_; }
+  void draw(std::string_view line);
+  void end(std::string_view line);  // what comes after it stands below
+
+ private:
+  bool is_terminal_;
+};
+
+// "[######....]  60% 12 345 of 20 575", without the bar unless on a terminal.
+std::string progress_text(std::uint64_t done, std::uint64_t total, bool is_terminal);
+
 // A bar that is redrawn on a terminal; elsewhere a line every few seconds. Draws on stderr.
 class ProgressBar {
  public:
@@ -51,7 +66,7 @@ class ProgressBar {
   std::uint64_t total_;
   std::uint64_t done_ = 0;
   std::string note_;
-  bool is_terminal_;
+  LiveLine line_;
   bool is_finished_ = false;
   Instant started_;
   Instant drawn_;

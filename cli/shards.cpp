@@ -1,4 +1,4 @@
-// shard add / list: the databases that users live on, as the directory knows them.
+// shard add / list / drain / remove: the databases that users live on, as the directory knows them.
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
@@ -18,6 +18,10 @@ struct AddOptions {
 };
 
 struct ListOptions {};
+
+struct NameOptions {
+  std::string name;
+};
 
 void print_shards(const json::array& shards) {
   Table table({{"id", Table::Align::Right},
@@ -48,6 +52,37 @@ Finished run_add(const Console& console, const AddOptions& options) {
     print_json(reply);
   } else {
     print_shards({reply.json});
+  }
+  say("`koshel rebalance start --watch` moves users to it");
+  return ExitCode::Done;
+}
+
+std::string shard_path(const std::string& name) {
+  return "/v1/admin/shards/" + platform::percent_encode(name);
+}
+
+Finished run_drain(const Console& console, const NameOptions& options) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  KOSHEL_TRY(auto reply,
+             client.tell({.method = "POST", .path = shard_path(options.name) + "/drain"}));
+  if (console.is_json()) {
+    print_json(reply);
+  } else {
+    print_shards({reply.json});
+  }
+  say("`koshel rebalance start --watch` moves its users away, then `koshel shard remove " +
+      options.name + "` takes it out of service");
+  return ExitCode::Done;
+}
+
+Finished run_remove(const Console& console, const NameOptions& options) {
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  KOSHEL_TRY(client.tell({.method = "DELETE", .path = shard_path(options.name)}));
+  if (console.is_json()) {
+    std::printf("%s\n", json::serialize(json::object{{"removed", options.name}}).c_str());
+  } else {
+    std::printf("%s is out of service; its agent and its database may be stopped\n",
+                options.name.c_str());
   }
   return ExitCode::Done;
 }
@@ -82,7 +117,8 @@ Outcome<ShardList> read_shards(ApiClient& client) {
 }
 
 void register_shards(CLI::App& app, Console& console) {
-  CLI::App* group = add_group(app, "shard", "Adds and lists the databases that users live on.");
+  CLI::App* group =
+      add_group(app, "shard", "Adds, lists, drains and removes the databases that users live on.");
   auto add = std::make_shared<AddOptions>();
   auto* command = add_command(
       *group, console, "add",
@@ -103,6 +139,20 @@ void register_shards(CLI::App& app, Console& console) {
                         "Lists all shards: state, weight, users, and whether the agent answers.",
                         std::make_shared<ListOptions>(), run_list);
   add_examples(command, {"koshel shard list", "koshel --output json shard list"});
+  auto drain = std::make_shared<NameOptions>();
+  command = add_command(*group, console, "drain",
+                        "Lets a shard take no more users; the next rebalance moves all of its "
+                        "users away. There is no way back.",
+                        drain, run_drain);
+  command->add_option("NAME", drain->name, "The shard's name.")->required()->type_name("");
+  add_examples(command, {"koshel shard drain shard-2", "koshel rebalance start --watch"});
+  auto remove = std::make_shared<NameOptions>();
+  command = add_command(*group, console, "remove",
+                        "Takes a drained shard out of service, once nothing is left on it; its "
+                        "database is not touched.",
+                        remove, run_remove);
+  command->add_option("NAME", remove->name, "The shard's name.")->required()->type_name("");
+  add_examples(command, {"koshel shard remove shard-2"});
 }
 
 }  // namespace koshel::cli

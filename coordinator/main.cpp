@@ -33,8 +33,7 @@ struct Coordinator {
         config(the_config),
         service(loop, config, pool, incarnation,
                 [this](const std::string& reason) { give_up(reason); }),
-        routes(service.directory(), static_cast<std::size_t>(config.coordinator.routes_cached_max)),
-        api({service, routes, config}),
+        api({service, service.routes(), config}),
         server(loop,
                {config.coordinator.listen, config.coordinator.http,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
@@ -53,7 +52,6 @@ struct Coordinator {
   const platform::Config& config;
   int exit_code = 0;
   coordinator::CoordinatorService service;
-  coordinator::RouteReader routes;
   coordinator::Api api;
   platform::HttpServer server;
 };

@@ -52,6 +52,20 @@ void read_lanes(ConfigSection section, LaneConfig& lanes) {
   section.end();
 }
 
+void read_rebalance(ConfigSection section, RebalanceConfig& rebalance) {
+  section.number("users_per_move", rebalance.users_per_move, {1, 4096});
+  section.number("entries_per_chunk", rebalance.entries_per_chunk, {100, 100'000});
+  section.number("moves_in_flight", rebalance.moves_in_flight, {1, 16});
+  section.time("beat_ms", rebalance.beat, {10, kDay});
+  section.time("lease_ms", rebalance.lease, {40, kDay});
+  section.time("retry_ms", rebalance.retry, {10, kDay});
+  section.number("retries_max", rebalance.retries_max, {0, 1'000'000});
+  if (rebalance.lease < 4 * rebalance.beat) {
+    section.fail("lease_ms", "must be at least four times beat_ms");
+  }
+  section.end();
+}
+
 void read_database(ConfigSection& section, DatabaseConfig& database) {
   section.text("host", database.host);
   section.text("port", database.port);
@@ -82,6 +96,9 @@ void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
   read_listen(section, coordinator.listen);
   section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
+  section.section("rebalance", [&](ConfigSection rebalance) {
+    read_rebalance(rebalance, coordinator.rebalance);
+  });
   section.number("orders_queued_max", coordinator.orders_queued_max, {1, 10'000'000});
   section.number("routes_cached_max", coordinator.routes_cached_max, {1, 100'000'000});
   section.number("fault_retries_max", coordinator.fault_retries_max, {0, 1000});
@@ -99,6 +116,8 @@ void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
   if (coordinator.incarnation_dead_after < 4 * coordinator.log_keep_interval) {
     section.fail("incarnation_dead_after_ms", "must be at least four times log_keep_interval_ms");
   }
+  section.time("audit_hold_max_ms", coordinator.audit_hold_max, {10, 60'000});
+  section.time("audit_timeout_ms", coordinator.audit_timeout, {1'000, kDay});
   section.time("shutdown_grace_ms", coordinator.shutdown_grace, {0, kDay});
   section.end();
 }
@@ -117,6 +136,7 @@ void read_agent(ConfigSection section, AgentConfig& agent) {
   section.time("in_doubt_age_ms", agent.in_doubt_age, {1, kDay});
   section.time("forget_interval_ms", agent.forget_interval, {10, kDay});
   section.number("prepared_headroom", agent.prepared_headroom, {0, 10'000});
+  section.time("audit_timeout_ms", agent.audit_timeout, {1'000, kDay});
   section.time("shutdown_grace_ms", agent.shutdown_grace, {0, kDay});
   section.end();
 }

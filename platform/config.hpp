@@ -51,10 +51,22 @@ struct LaneConfig {
   int cross_round_transfers_max = 1'000;
 };
 
+// Of the coordinator that moves users between shards.
+struct RebalanceConfig {
+  int users_per_move = 500;
+  int entries_per_chunk = 10'000;
+  int moves_in_flight = 2;
+  milliseconds beat{500};
+  milliseconds lease{5'000};  // without a beat: another coordinator takes over
+  milliseconds retry{500};
+  int retries_max = 600;  // in a row, then the rebalance has failed
+};
+
 struct CoordinatorConfig {
   ListenConfig listen{"127.0.0.1", 7400};
   HttpConfig http;
   LaneConfig lanes;
+  RebalanceConfig rebalance;
   int orders_queued_max = 131'072;
   int routes_cached_max = 1'000'000;
   int fault_retries_max = 3;     // of them, because a shard or the directory did not answer
@@ -69,6 +81,8 @@ struct CoordinatorConfig {
   int unconfirmed_rounds_max = 10'000;          // committed rounds that a shard has not confirmed
   milliseconds log_keep_interval{2'000};        // between signs of life in the decision log
   milliseconds incarnation_dead_after{60'000};  // without one: closed by another coordinator
+  milliseconds audit_hold_max{2'000};           // decisions wait for an audit no longer than that
+  milliseconds audit_timeout{3'600'000};        // of one question of an audit; then it fails
   milliseconds shutdown_grace{10'000};
 };
 
@@ -84,8 +98,9 @@ struct AgentConfig {
   milliseconds reservation{5'000};
   milliseconds scan_interval{1'000};
   milliseconds in_doubt_age{5'000};
-  milliseconds forget_interval{10'000};  // between looks for rounds that are over
-  int prepared_headroom = 4;             // slots of max_prepared_transactions left alone
+  milliseconds forget_interval{10'000};   // between looks for rounds that are over
+  int prepared_headroom = 4;              // slots of max_prepared_transactions left alone
+  milliseconds audit_timeout{3'600'000};  // of one question of an audit; then its snapshot ends
   milliseconds shutdown_grace{10'000};
 };
 

@@ -3,6 +3,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace koshel::platform {
 
@@ -40,8 +41,21 @@ MetricsPage& MetricsPage::gauge(const std::string& name, const std::string& help
 }
 
 MetricsPage& MetricsPage::histogram(const std::string& name, const std::string& help,
-                                    const prometheus::Histogram& histogram, const Labels& labels) {
-  add(name, help, prometheus::MetricType::Histogram, histogram.Collect(), labels);
+                                    const std::vector<Bucket>& buckets, double count, double sum) {
+  prometheus::ClientMetric metric;
+  metric.histogram.sample_count = static_cast<std::uint64_t>(count);
+  metric.histogram.sample_sum = sum;
+  for (const auto& [bound, below] : buckets) {
+    prometheus::ClientMetric::Bucket bucket;
+    bucket.upper_bound = bound;
+    bucket.cumulative_count = static_cast<std::uint64_t>(below);
+    metric.histogram.bucket.push_back(bucket);
+  }
+  prometheus::ClientMetric::Bucket all;
+  all.upper_bound = std::numeric_limits<double>::infinity();
+  all.cumulative_count = metric.histogram.sample_count;
+  metric.histogram.bucket.push_back(all);
+  add(name, help, prometheus::MetricType::Histogram, std::move(metric), {});
   return *this;
 }
 

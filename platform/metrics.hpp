@@ -2,7 +2,6 @@
 // A page of metrics in Prometheus' text form, written anew for each scrape from counts that their
 // owners keep as plain numbers. All names get the prefix "koshel_".
 
-#include <prometheus/histogram.h>
 #include <prometheus/metric_family.h>
 
 #include <string>
@@ -19,8 +18,12 @@ class MetricsPage {
                        const Labels& labels = {});
   MetricsPage& gauge(const std::string& name, const std::string& help, double value,
                      const Labels& labels = {});
+  struct Bucket {
+    double bound = 0;
+    double count = 0;  // of all that were not above the bound
+  };
   MetricsPage& histogram(const std::string& name, const std::string& help,
-                         const prometheus::Histogram& histogram, const Labels& labels = {});
+                         const std::vector<Bucket>& buckets, double count, double sum);
   std::string text() const;
 
   static constexpr const char* kContentType = "text/plain; version=0.0.4; charset=utf-8";

@@ -54,6 +54,7 @@ sql() { psql --no-psqlrc -XAtq "$(dsn_of "$1")" -c "$2"; }
 SHARDS=(shard-1 shard-2)
 USERS=(anna boris vera Григорий dora emil fatima Юлия)
 PAYER=${USERS[0]}
+CROWD=3000  # users of the load generator
 
 start() {
   chapter "1. A cluster: a directory, two shards (each a real PostgreSQL server with its agent), a coordinator"
@@ -157,6 +158,52 @@ look_inside() {
   succeeds koshel rounds unresolved
 }
 
+# A third shard fills itself while users of the load generator transfer money, on the old shards and the new one.
+add_a_shard() {
+  chapter "9. A third shard, added to a busy cluster: a third of the users move there while money flows"
+  local add load before
+  before=$(of_user "$PAYER" balance)
+  koshel bench --users "$CROWD" --seconds 1 --warm-up 0 >/dev/null || wrong "the load could not begin"
+  koshel bench --users "$CROWD" --seconds 8 --keyed --output json >"$DIR/load.json" 2>"$DIR/load.err" &
+  load=$!
+  succeeds koshel cluster add-shard --dir "$DIR" shard-3
+  SHARDS+=(shard-3)
+  add=$(koshel cluster status --dir "$DIR" --output json | python3 -c '
+import json, sys
+print(next(p["url"] for p in json.load(sys.stdin)["processes"] if p["name"] == "agent-3"))')
+  succeeds koshel shard add shard-3 --agent "$add"
+  succeeds koshel rebalance plan
+  succeeds koshel rebalance start --watch
+  wait "$load" || wrong "transfers failed while users moved: $(cat "$DIR/load.err")"
+  tell "Meanwhile the load generator committed $(json_get committed <"$DIR/load.json") transfers; refused or failed: $(
+    json_get errors <"$DIR/load.json")."
+  [[ $(json_get errors <"$DIR/load.json") == '{}' ]] || wrong "a move let transfers fail"
+  succeeds koshel shard list
+  expect_even_shares
+  expect_balance "$PAYER" "$before"
+  succeeds koshel history -n "$(koshel user list --output json | mover_of shard-3)"
+}
+
+# Every shard has its third of the users, give or take one.
+expect_even_shares() {
+  koshel shard list --output json | python3 -c '
+import json, sys
+users = [shard["users"] for shard in json.load(sys.stdin)["shards"]]
+sys.exit(0 if max(users) - min(users) <= 1 else 1)' || wrong "the users are not spread evenly"
+}
+
+# The first user on the shard, of a list of users on stdin.
+mover_of() {
+  python3 -c '
+import json, sys
+print(next(user["name"] for user in json.load(sys.stdin)["items"] if user["shard"] == sys.argv[1]))' "$1"
+}
+
+prove_it() {
+  chapter "10. The audit: proves on the running system that no coin was lost or invented"
+  succeeds koshel audit
+}
+
 main() {
   SECONDS=0
   start
@@ -166,6 +213,8 @@ main() {
   repeat_safely
   look_back
   look_inside
+  add_a_shard
+  prove_it
   chapter "All of it was as it should be, in $SECONDS s."
 }
 

@@ -143,6 +143,13 @@ constexpr auto kShape<OpenAccount> = array("open", part("account", &OpenAccount:
                                            part("balance", &OpenAccount::balance),
                                            part("opening", &OpenAccount::opening));
 
+template <>
+constexpr auto kShape<Depart> = array("depart", part("account", &Depart::account),
+                                      part("move", &Depart::move));
+template <>
+constexpr auto kShape<Arrive> = array("arrive", part("account", &Arrive::account),
+                                      part("move", &Arrive::move));
+
 // ---- what becomes of each part
 
 template <>
@@ -152,6 +159,8 @@ template <>
 constexpr auto kShape<Changed> = array("changed", part("head", &Changed::head));
 template <>
 constexpr auto kShape<Yes> = array("y");
+template <>
+constexpr auto kShape<Leaving> = array("leaving", part("head", &Leaving::head));
 template <>
 constexpr auto kShape<Retry> = array("retry");
 template <>
@@ -202,7 +211,8 @@ constexpr auto kShape<Reserved> = array("reserved", part("epoch", &Reserved::epo
 template <>
 constexpr auto kShape<Prepare> = object(part("round", &Prepare::round),
                                         part("epoch", &Prepare::epoch),
-                                        part("survivors", &Prepare::survivors));
+                                        part("survivors", &Prepare::survivors),
+                                        part("arriving", &Prepare::arriving));
 template <>
 constexpr auto kShape<Prepared> = array("prepared", part("legs", &Prepared::legs),
                                         part("at", &Prepared::at));
@@ -240,19 +250,103 @@ template <>
 constexpr auto kShape<EntriesRead> = object(part("is_owned", &EntriesRead::is_owned),
                                             part("entries", &EntriesRead::entries));
 
+// ---- moving accounts
+
+template <>
+constexpr auto kShape<CopiedTo> = array("", part("account", &CopiedTo::account),
+                                        part("version", &CopiedTo::version));
+template <>
+constexpr auto kShape<BeginArrival> = object(part("move", &BeginArrival::move),
+                                             part("accounts", &BeginArrival::accounts));
+template <>
+constexpr auto kShape<ArrivalBegun> = object(part("is_possible", &ArrivalBegun::is_possible),
+                                             part("copied", &ArrivalBegun::copied));
+template <>
+constexpr auto kShape<ReadChunk> = object(part("after", &ReadChunk::after),
+                                          part("limit", &ReadChunk::limit));
+template <>
+constexpr auto kShape<Chunk> = object(part("entries", &Chunk::entries),
+                                      part("count", &Chunk::count), part("copied", &Chunk::copied),
+                                      part("is_complete", &Chunk::is_complete));
+template <>
+constexpr auto kShape<WriteChunk> = object(part("move", &WriteChunk::move),
+                                           part("entries", &WriteChunk::entries));
+template <>
+constexpr auto kShape<ChunkWritten> = object(part("is_fitting", &ChunkWritten::is_fitting));
+template <>
+constexpr auto kShape<CleanMove> = object(part("move", &CleanMove::move),
+                                          part("is_leaving", &CleanMove::is_leaving),
+                                          part("accounts", &CleanMove::accounts),
+                                          part("limit", &CleanMove::limit));
+template <>
+constexpr auto kShape<MoveCleaned> = object(part("is_complete", &MoveCleaned::is_complete));
+
 // ---- the agent itself
 
 template <>
 constexpr auto kShape<PreparedRound> = array("", part("gid", &PreparedRound::gid),
                                              part("age_seconds", &PreparedRound::age_seconds));
 template <>
-constexpr auto kShape<AgentStatus> = object(part("cluster", &AgentStatus::cluster),
-                                            part("shard_name", &AgentStatus::shard_name),
-                                            part("shard", &AgentStatus::shard),
-                                            part("epoch", &AgentStatus::epoch),
-                                            part("is_serving", &AgentStatus::is_serving),
-                                            part("version", &AgentStatus::version),
-                                            part("prepared", &AgentStatus::prepared));
+constexpr auto kShape<AgentStatus> = object(
+    part("cluster", &AgentStatus::cluster), part("shard_name", &AgentStatus::shard_name),
+    part("shard", &AgentStatus::shard), part("epoch", &AgentStatus::epoch),
+    part("is_serving", &AgentStatus::is_serving), part("version", &AgentStatus::version),
+    part("prepared", &AgentStatus::prepared), part("prepared_free", &AgentStatus::prepared_free),
+    part("ledger_bytes", &AgentStatus::ledger_bytes),
+    part("disk_free_bytes", &AgentStatus::disk_free_bytes), part("worlds", &AgentStatus::worlds));
+
+// ---- the audit
+
+template <>
+constexpr auto kShape<AuditedRule> = words<AuditedRule>({{AuditedRule::Chains, "chains"},
+                                                         {AuditedRule::Limits, "limits"},
+                                                         {AuditedRule::Heads, "heads"},
+                                                         {AuditedRule::Copies, "copies"},
+                                                         {AuditedRule::Keys, "keys"},
+                                                         {AuditedRule::Decided, "decided"}});
+template <>
+constexpr auto kShape<OpenAudit> = object(part("audit", &OpenAudit::audit));
+template <>
+constexpr auto kShape<AuditOpened> = object(part("prepared", &AuditOpened::prepared),
+                                            part("in_doubt_seconds",
+                                                 &AuditOpened::in_doubt_seconds));
+template <>
+constexpr auto kShape<RunAudit> = object(part("audit", &RunAudit::audit),
+                                         part("seed", &RunAudit::seed),
+                                         part("committed", &RunAudit::committed));
+template <>
+constexpr auto kShape<AuditFinding> = array("", part("rule", &AuditFinding::rule),
+                                            part("account", &AuditFinding::account),
+                                            part("what", &AuditFinding::what));
+template <>
+constexpr auto kShape<AuditedBalance> = array("", part("currency", &AuditedBalance::currency),
+                                              part("sum", &AuditedBalance::sum));
+template <>
+constexpr auto kShape<AuditBucket> = array("", part("users", &AuditBucket::users),
+                                           part("users_hash", &AuditBucket::users_hash),
+                                           part("transfers_hash", &AuditBucket::transfers_hash));
+template <>
+constexpr auto kShape<AuditDone> = object(part("accounts", &AuditDone::accounts),
+                                          part("entries", &AuditDone::entries),
+                                          part("balances", &AuditDone::balances),
+                                          part("worlds", &AuditDone::worlds),
+                                          part("buckets", &AuditDone::buckets),
+                                          part("findings", &AuditDone::findings));
+template <>
+constexpr auto kShape<ListAudit> = object(part("audit", &ListAudit::audit),
+                                          part("seed", &ListAudit::seed),
+                                          part("user_buckets", &ListAudit::user_buckets),
+                                          part("transfer_buckets", &ListAudit::transfer_buckets));
+template <>
+constexpr auto kShape<AuditedTransfer> = array("", part("id", &AuditedTransfer::id),
+                                               part("amount", &AuditedTransfer::amount));
+template <>
+constexpr auto kShape<AuditListed> = object(part("users", &AuditListed::users),
+                                            part("transfers", &AuditListed::transfers));
+template <>
+constexpr auto kShape<CloseAudit> = object(part("audit", &CloseAudit::audit));
+template <>
+constexpr auto kShape<AuditClosed> = object(part("was_open", &AuditClosed::was_open));
 
 namespace {
 
@@ -341,7 +435,39 @@ template std::string to_json(const ReadEntries&);
 template Result<ReadEntries> from_json(std::string_view);
 template std::string to_json(const EntriesRead&);
 template Result<EntriesRead> from_json(std::string_view);
+template std::string to_json(const BeginArrival&);
+template Result<BeginArrival> from_json(std::string_view);
+template std::string to_json(const ArrivalBegun&);
+template Result<ArrivalBegun> from_json(std::string_view);
+template std::string to_json(const ReadChunk&);
+template Result<ReadChunk> from_json(std::string_view);
+template std::string to_json(const Chunk&);
+template Result<Chunk> from_json(std::string_view);
+template std::string to_json(const WriteChunk&);
+template Result<WriteChunk> from_json(std::string_view);
+template std::string to_json(const ChunkWritten&);
+template Result<ChunkWritten> from_json(std::string_view);
+template std::string to_json(const CleanMove&);
+template Result<CleanMove> from_json(std::string_view);
+template std::string to_json(const MoveCleaned&);
+template Result<MoveCleaned> from_json(std::string_view);
 template std::string to_json(const AgentStatus&);
 template Result<AgentStatus> from_json(std::string_view);
+template std::string to_json(const OpenAudit&);
+template Result<OpenAudit> from_json(std::string_view);
+template std::string to_json(const AuditOpened&);
+template Result<AuditOpened> from_json(std::string_view);
+template std::string to_json(const RunAudit&);
+template Result<RunAudit> from_json(std::string_view);
+template std::string to_json(const AuditDone&);
+template Result<AuditDone> from_json(std::string_view);
+template std::string to_json(const ListAudit&);
+template Result<ListAudit> from_json(std::string_view);
+template std::string to_json(const AuditListed&);
+template Result<AuditListed> from_json(std::string_view);
+template std::string to_json(const CloseAudit&);
+template Result<CloseAudit> from_json(std::string_view);
+template std::string to_json(const AuditClosed&);
+template Result<AuditClosed> from_json(std::string_view);
 
 }  // namespace koshel::messages

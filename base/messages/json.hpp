@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/messages/audit.hpp"
+#include "base/messages/moves.hpp"
 #include "base/messages/rounds.hpp"
 #include "base/result.hpp"
 
@@ -14,7 +16,8 @@ namespace koshel::messages {
 
 // Defined for every top-level message: LocalRound, LocalReply, AskRound, AskRoundDone, Reserve,
 // ReserveReply, Prepare, PrepareReply, Settle, SettleDone, Release, ReadHeads, HeadsRead,
-// FindTransfer, FindTransferDone, ReadEntries, EntriesRead, AgentStatus.
+// FindTransfer, FindTransferDone, ReadEntries, EntriesRead, BeginArrival, ArrivalBegun, ReadChunk,
+// Chunk, WriteChunk, ChunkWritten, CleanMove, MoveCleaned, AgentStatus.
 template <class Message>
 std::string to_json(const Message& message);
 

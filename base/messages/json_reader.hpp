@@ -52,6 +52,9 @@ class JsonReader {
   bool read(const Value& value, const Place& place, std::int32_t& out) {
     return read_integer(value, place, 0, std::numeric_limits<std::int32_t>::max(), out);
   }
+  bool read(const Value& value, const Place& place, std::int64_t& out) {
+    return read_integer(value, place, 0, std::numeric_limits<std::int64_t>::max(), out);
+  }
   bool read(const Value& value, const Place& place, double& out);
   template <class Tag, class Rep>
   bool read(const Value& value, const Place& place, StrongId<Tag, Rep>& out) {

@@ -50,6 +50,19 @@ struct OpenAccount {
   bool operator==(const OpenAccount&) const = default;
 };
 
+// Both sides of an account that goes to another shard: its old one is told Depart, and the new one, which has its
+// history by then, Arrive.
+struct Depart {
+  AccountId account;
+  MoveId move;
+  bool operator==(const Depart&) const = default;
+};
+struct Arrive {
+  AccountId account;
+  MoveId move;
+  bool operator==(const Arrive&) const = default;
+};
+
 // ---- what becomes of each part
 
 struct Applied {  // both sides on this shard; committed
@@ -64,6 +77,10 @@ struct Changed {  // a LimitChange was carried out, or nothing had to be changed
 };
 struct Yes {  // a vote: this side can be prepared
   bool operator==(const Yes&) const = default;
+};
+struct Leaving {  // a vote upon Depart: yes; the account's last entry that will be copied
+  Head head;
+  bool operator==(const Leaving&) const = default;
 };
 struct Retry {  // a vote: only the round's other legs stand in the way
   bool operator==(const Retry&) const = default;
@@ -145,7 +162,7 @@ struct AskRoundDone {
 // ---- a round across shards
 
 struct ReserveOrder {
-  std::variant<Leg, OpenAccount> what;
+  std::variant<Leg, OpenAccount, Depart, Arrive> what;
   std::int32_t times_busy = 0;
   bool operator==(const ReserveOrder&) const = default;
 };
@@ -153,7 +170,8 @@ struct Reserve {
   RoundId round;
   std::vector<ReserveOrder> orders;
 };
-using Vote = std::variant<Yes, Retry, Refused, Replayed, KeyReused, KeyInProgress, Busy, Moved>;
+using Vote =
+    std::variant<Yes, Leaving, Retry, Refused, Replayed, KeyReused, KeyInProgress, Busy, Moved>;
 struct Reserved {
   Epoch epoch;
   std::vector<Vote> votes;  // one per order, in order
@@ -164,6 +182,7 @@ struct Prepare {
   RoundId round;
   Epoch epoch;                          // of the votes
   std::vector<std::int32_t> survivors;  // places in the reserved orders, ascending
+  std::vector<Head> arriving = {};      // of accounts that arrive, one per survivor; else none
 };
 struct Prepared {
   std::vector<LegState> legs;  // one per survivor: its state once the round commits
@@ -234,7 +253,11 @@ struct AgentStatus {
   Epoch epoch;
   bool is_serving = false;
   std::string version;
-  std::vector<PreparedRound> prepared;  // of this cluster and shard
+  std::vector<PreparedRound> prepared;          // of this cluster and shard
+  std::int32_t prepared_free = 0;               // rounds that could be prepared now besides
+  std::int64_t ledger_bytes = 0;                // all entries, with their indexes
+  std::optional<std::int64_t> disk_free_bytes;  // nullopt: the agent cannot see the server's disk
+  std::vector<AccountId> worlds;                // the @world accounts that are owned here
 };
 
 }  // namespace koshel::messages

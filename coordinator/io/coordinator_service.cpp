@@ -45,6 +45,18 @@ LogLimits log_limits(const platform::CoordinatorConfig& config) {
   return limits;
 }
 
+RebalanceLimits rebalance_limits(const platform::RebalanceConfig& config) {
+  RebalanceLimits limits;
+  limits.users_per_move = config.users_per_move;
+  limits.entries_per_chunk = config.entries_per_chunk;
+  limits.moves_in_flight = config.moves_in_flight;
+  limits.beat = config.beat;
+  limits.lease = config.lease;
+  limits.retry = config.retry;
+  limits.retries_max = config.retries_max;
+  return limits;
+}
+
 AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
   AgentClient::Options options;
   options.http.connections_max = config.agent_connections_max;
@@ -63,9 +75,11 @@ CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::C
       on_stop_(std::move(on_stop)),
       directory_(pool),
       log_(pool),
+      rebalance_(pool),
       shards_(loop.get_executor(), agent_options(config.coordinator)),
+      routes_(directory_, shards_, static_cast<std::size_t>(config.coordinator.routes_cached_max)),
       machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator),
-               log_limits(config.coordinator)) {}
+               log_limits(config.coordinator), rebalance_limits(config.coordinator.rebalance)) {}
 
 // ---- time
 
@@ -164,16 +178,6 @@ asio::awaitable<std::shared_ptr<AgentClient>> CoordinatorService::agent(ShardId 
   auto refreshing = refresh(read_deadline());
   co_await std::move(refreshing);
   co_return shards_.agent(shard);
-}
-
-template <class Reply, class Message>
-asio::awaitable<Result<Reply>> CoordinatorService::ask_agent(ShardId shard, std::string path,
-                                                             Message message) {
-  auto finding = agent(shard);
-  const std::shared_ptr<AgentClient> client = co_await std::move(finding);
-  if (!client) co_return Error{Fault::Unavailable, "the shard is not in the directory"};
-  auto pending = client->call<Reply>(std::move(path), std::move(message));
-  co_return co_await std::move(pending);
 }
 
 template <platform::PointName name, class Reply, class Replied, class Message>
@@ -305,7 +309,10 @@ asio::awaitable<void> CoordinatorService::read_routes(ReadRoutes read) {
     co_return;
   }
   std::map<AccountId, ShardId> shards;
-  for (const auto& [name, route] : routes.value()) shards.emplace(route.account, route.shard);
+  for (const auto& named : routes.value()) {
+    routes_.learn(named);  // so that the next request goes there at once
+    shards.emplace(named.route.account, named.route.shard);
+  }
   step(RoutesRead{std::move(read.accounts), std::move(shards)});
 }
 

@@ -10,10 +10,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "coordinator/io/route_reader.hpp"
 #include "coordinator/io/shard_view.hpp"
 #include "coordinator/logic/coordinator_machine.hpp"
 #include "directory/io/decision_log.hpp"
 #include "directory/io/directory_store.hpp"
+#include "directory/io/rebalance_store.hpp"
 #include "platform/config.hpp"
 #include "platform/crash_points.hpp"
 
@@ -35,11 +37,13 @@ class CoordinatorService {
   boost::asio::awaitable<std::vector<Outcome>> submit(std::vector<Order> orders, Instant deadline);
 
   ShardView& shards() { return shards_; }
+  RouteReader& routes() { return routes_; }
   // The shard's agent; a shard that is new here is looked for in the directory first. Null: there
   // is none.
   boost::asio::awaitable<std::shared_ptr<AgentClient>> agent(ShardId shard);
   directory::DirectoryStore& directory() { return directory_; }
   directory::DecisionLog& log() { return log_; }
+  directory::RebalanceStore& rebalance() { return rebalance_; }
   const CoordinatorMachine& machine() const { return machine_; }
   bool is_ready() const { return has_shards_read_ && machine_.is_directory_up(); }
 
@@ -79,6 +83,17 @@ class CoordinatorService {
   void execute(CloseIncarnation&& effect);
   void execute(Confirm&& effect);
   void execute(Forget&& effect);
+  void execute(HandOver&& effect);
+  void execute(MoveUsers&& effect);
+  void execute(BeatRebalance&& effect);
+  void execute(ReadMoves&& effect);
+  void execute(TakeMove&& effect);
+  void execute(TakeLeftovers&& effect);
+  void execute(BeginArrival&& effect);
+  void execute(CopyChunk&& effect);
+  void execute(CleanMove&& effect);
+  void execute(EndMove&& effect);
+  void execute(EndRebalance&& effect);
   void execute(Stop&& effect);
   boost::asio::awaitable<void> ask_round(Send<messages::AskRound> send);
   boost::asio::awaitable<void> find(FindOrder find);
@@ -92,17 +107,44 @@ class CoordinatorService {
   boost::asio::awaitable<void> confirm(Confirm confirm);
   boost::asio::awaitable<void> forget(Forget forget);
 
+  boost::asio::awaitable<Result<ChunkCopied::Progress>> copy_chunk(CopyChunk copy);
+  boost::asio::awaitable<Result<void>> copy_rest(HandOver hand_over);
+  boost::asio::awaitable<void> hand_over(HandOver hand_over);
+  boost::asio::awaitable<void> move_users(MoveUsers move);
+  boost::asio::awaitable<void> beat_rebalance(BeatRebalance beat);
+  boost::asio::awaitable<void> read_moves();
+  boost::asio::awaitable<void> take_move(TakeMove take);
+  boost::asio::awaitable<Result<std::optional<OpenMove>>> find_leftovers();
+  boost::asio::awaitable<void> take_leftovers();
+  boost::asio::awaitable<void> begin_arrival(BeginArrival begin);
+  boost::asio::awaitable<void> copy(CopyChunk copy);
+  boost::asio::awaitable<void> clean_move(CleanMove clean);
+  boost::asio::awaitable<void> end_move(EndMove end);
+  boost::asio::awaitable<void> end_rebalance(EndRebalance end);
+
   boost::asio::io_context& loop_;
   platform::CoordinatorConfig config_;
   Incarnation incarnation_;
   std::function<void(const std::string& reason)> on_stop_;  // this incarnation is over
   directory::DirectoryStore directory_;
   directory::DecisionLog log_;
+  directory::RebalanceStore rebalance_;
   ShardView shards_;
+  RouteReader routes_;
   CoordinatorMachine machine_;
   std::unordered_map<OrderId, Place> places_;
   OrderId last_order_ = 0;
   bool has_shards_read_ = false;
 };
+
+template <class Reply, class Message>
+boost::asio::awaitable<Result<Reply>> CoordinatorService::ask_agent(ShardId shard, std::string path,
+                                                                    Message message) {
+  auto finding = agent(shard);
+  const std::shared_ptr<AgentClient> client = co_await std::move(finding);
+  if (!client) co_return Error{Fault::Unavailable, "the shard is not in the directory"};
+  auto pending = client->call<Reply>(std::move(path), std::move(message));
+  co_return co_await std::move(pending);
+}
 
 }  // namespace koshel::coordinator

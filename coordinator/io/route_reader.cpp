@@ -8,13 +8,30 @@ namespace koshel::coordinator {
 
 namespace asio = boost::asio;
 
+namespace {
+ShardId shard_of(const directory::Route& route) {
+  return route.shard;
+}
+ShardId shard_of(const directory::NamedRoute& named) {
+  return named.route.shard;
+}
+}  // namespace
+
+template <class Key>
+auto RouteReader::find(const Key& key)
+    -> decltype(std::declval<directory::RouteCache>().find(key)) {
+  auto route = cache_.find(key);
+  if (route && !shards_.has(shard_of(*route))) return std::nullopt;
+  return route;
+}
+
 asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::string> names,
                                                            Instant deadline) {
   RoutesByName routes;
   std::vector<std::string> missing;
   for (auto& name : names) {
     if (routes.contains(name)) continue;
-    if (const auto route = cache_.find(name)) {
+    if (const auto route = find(std::string_view(name))) {
       routes.emplace(std::move(name), *route);
     } else {
       missing.push_back(std::move(name));
@@ -35,7 +52,7 @@ asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::stri
 
 asio::awaitable<Result<std::optional<directory::NamedRoute>>> RouteReader::by_account(
     AccountId account, Instant deadline) {
-  if (auto cached = cache_.find(account)) co_return std::optional(std::move(*cached));
+  if (auto cached = find(account)) co_return std::optional(std::move(*cached));
   std::vector<AccountId> asked{account};
   auto pending = store_.routes_by_account(std::move(asked), deadline);
   auto read = co_await std::move(pending);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/io/shard_view.hpp"
 #include "directory/io/directory_store.hpp"
 #include "directory/logic/route_cache.hpp"
 
@@ -17,8 +18,8 @@ using NamesByAccount = boost::unordered_flat_map<AccountId, std::string, std::ha
 
 class RouteReader {
  public:
-  RouteReader(directory::DirectoryStore& store, std::size_t routes_max)
-      : store_(store), cache_(routes_max) {}
+  RouteReader(directory::DirectoryStore& store, const ShardView& shards, std::size_t routes_max)
+      : store_(store), shards_(shards), cache_(routes_max) {}
 
   // Each reads the directory for what is not cached: Unavailable at the deadline.
 
@@ -36,7 +37,12 @@ class RouteReader {
   std::size_t cached() const { return cache_.size(); }
 
  private:
+  // A route to a shard that is no longer in service is none.
+  template <class Key>
+  auto find(const Key& key) -> decltype(std::declval<directory::RouteCache>().find(key));
+
   directory::DirectoryStore& store_;
+  const ShardView& shards_;
   directory::RouteCache cache_;
 };
 

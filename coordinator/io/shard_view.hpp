@@ -24,6 +24,7 @@ class ShardView {
   // Shared, so that a call under way outlives the shard's removal. Null: no such shard.
   std::shared_ptr<AgentClient> agent(ShardId shard) const;
   std::shared_ptr<AgentClient> connect(const platform::HttpTarget& target) const;
+  bool has(ShardId shard) const { return members_.contains(shard); }
   std::string name(ShardId shard) const;
   std::vector<directory::Shard> shards() const;
   // The shard for the next new user; nullopt if no shard takes any.

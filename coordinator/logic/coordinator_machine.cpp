@@ -5,17 +5,41 @@
 namespace koshel::coordinator {
 
 CoordinatorMachine::CoordinatorMachine(Incarnation incarnation, const BookLimits& book,
-                                       const RoundLimits& rounds, const LogLimits& log)
+                                       const RoundLimits& rounds, const LogLimits& log,
+                                       const RebalanceLimits& rebalance)
     : limits_(rounds),
       book_(book),
       log_(incarnation, log),
       local_(book_, incarnation),
-      cross_(book_, log_, incarnation, rounds) {}
+      cross_(book_, log_, incarnation, rounds),
+      rebalancer_(incarnation, book_, rebalance) {}
+
+namespace {
+
+// Outcomes of orders that no client has submitted.
+std::vector<Finish> take_own(Effects& out) {
+  std::vector<Finish> own;
+  std::erase_if(out, [&](Effect& effect) {
+    auto* finish = std::get_if<Finish>(&effect);
+    if (finish == nullptr || !Rebalancer::is_own(finish->order)) return false;
+    own.push_back(std::move(*finish));
+    return true;
+  });
+  return own;
+}
+
+}  // namespace
 
 Effects CoordinatorMachine::step(Event event, Instant now) {
   Effects out;
   std::visit([&](auto&& what) { handle(std::move(what), now, out); }, std::move(event));
-  dispatch(now, out);
+  // What has become of the rebalancer's own orders may make it submit more.
+  for (;;) {
+    dispatch(now, out);
+    const auto own = take_own(out);
+    if (own.empty()) break;
+    for (const auto& finish : own) rebalancer_.on(finish, now, out);
+  }
   counters_.orders_finished += std::ranges::count_if(
       out, [](const Effect& effect) { return std::holds_alternative<Finish>(effect); });
   return out;
@@ -84,10 +108,42 @@ void CoordinatorMachine::handle(IncarnationClosed&& event, Instant, Effects& out
 void CoordinatorMachine::handle(ConfirmReplied&& event, Instant, Effects& out) {
   log_.on(event, out);
 }
+void CoordinatorMachine::handle(HandedOver&& event, Instant now, Effects& out) {
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(UsersMoved&& event, Instant now, Effects& out) {
+  if (!event.outcome) is_directory_up_ = false;
+  cross_.on(event, now, out);
+}
+void CoordinatorMachine::handle(RebalanceBeaten&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(MovesRead&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(MoveTaken&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(ArrivalBegun&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(ChunkCopied&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(MoveCleaned&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(MoveEnded&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
+void CoordinatorMachine::handle(RebalanceEnded&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
 void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
   book_.tick(now, out);
   local_.tick(now, out);
   cross_.tick(now, out);
+  if (!log_.is_over()) rebalancer_.tick(now, out);
   log_.tick(cross_.finished(local_.finished(last_sequence_)), now, out);
 }
 
@@ -106,15 +162,16 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
     }
     const auto max =
         lane.kind == LaneKind::Local ? limits_.local_in_flight : limits_.cross_in_flight;
-    while (in_flight_[lane] < max && start_round(lane, out)) ++in_flight_[lane];
+    while (in_flight_[lane] < max && start_round(lane, now, out)) ++in_flight_[lane];
   }
 }
 
-bool CoordinatorMachine::start_round(const LaneId& lane, Effects& out) {
+bool CoordinatorMachine::start_round(const LaneId& lane, Instant now, Effects& out) {
   const auto sequence = last_sequence_.next();
   const bool is_local = lane.kind == LaneKind::Local;
-  const bool has_started = is_local ? local_.start(lane, sequence, limits_.local_orders_max, out)
-                                    : cross_.start(lane, sequence, limits_.cross_orders_max, out);
+  const bool has_started = is_local
+                               ? local_.start(lane, sequence, limits_.local_orders_max, out)
+                               : cross_.start(lane, sequence, limits_.cross_orders_max, now, out);
   if (!has_started) return false;
   last_sequence_ = sequence;
   ++(is_local ? counters_.rounds_local : counters_.rounds_cross);

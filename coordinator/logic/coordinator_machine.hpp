@@ -6,6 +6,7 @@
 
 #include "coordinator/logic/cross_rounds.hpp"
 #include "coordinator/logic/local_rounds.hpp"
+#include "coordinator/logic/rebalancer.hpp"
 
 namespace koshel::coordinator {
 
@@ -20,7 +21,7 @@ struct CoordinatorCounters {  // for metrics; monotonic
 class CoordinatorMachine {
  public:
   CoordinatorMachine(Incarnation incarnation, const BookLimits& book, const RoundLimits& rounds,
-                     const LogLimits& log);
+                     const LogLimits& log, const RebalanceLimits& rebalance);
 
   Effects step(Event event, Instant now);
 
@@ -28,6 +29,8 @@ class CoordinatorMachine {
   std::size_t rounds_local() const { return local_.size(); }
   std::size_t rounds_cross() const { return cross_.size(); }
   std::size_t rounds_unconfirmed() const { return log_.unconfirmed(); }
+  const PauseHistogram& pauses() const { return cross_.pauses(); }
+  bool is_moving_users() const { return rebalancer_.is_holder(); }
   const CoordinatorCounters& counters() const { return counters_; }
   bool is_directory_up() const { return is_directory_up_; }
   // True while a round of this coordinator may bring the transfer.
@@ -49,16 +52,27 @@ class CoordinatorMachine {
   void handle(LogKept&& event, Instant now, Effects& out);
   void handle(IncarnationClosed&& event, Instant now, Effects& out);
   void handle(ConfirmReplied&& event, Instant now, Effects& out);
+  void handle(HandedOver&& event, Instant now, Effects& out);
+  void handle(UsersMoved&& event, Instant now, Effects& out);
+  void handle(RebalanceBeaten&& event, Instant now, Effects& out);
+  void handle(MovesRead&& event, Instant now, Effects& out);
+  void handle(MoveTaken&& event, Instant now, Effects& out);
+  void handle(ArrivalBegun&& event, Instant now, Effects& out);
+  void handle(ChunkCopied&& event, Instant now, Effects& out);
+  void handle(MoveCleaned&& event, Instant now, Effects& out);
+  void handle(MoveEnded&& event, Instant now, Effects& out);
+  void handle(RebalanceEnded&& event, Instant now, Effects& out);
   void handle(Tick&& event, Instant now, Effects& out);
 
   void dispatch(Instant now, Effects& out);
-  bool start_round(const LaneId& lane, Effects& out);
+  bool start_round(const LaneId& lane, Instant now, Effects& out);
 
   RoundLimits limits_;
   OrderBook book_;
   LogKeeper log_;
   LocalRounds local_;
   CrossRounds cross_;
+  Rebalancer rebalancer_;
   Sequence last_sequence_;
   std::map<LaneId, int> in_flight_;
   CoordinatorCounters counters_;

@@ -10,6 +10,8 @@ void CrossRounds::decide(Sequence id, Round& round, Effects& out) {
   round.state = State::Deciding;
   if (round.lane.kind == LaneKind::Opening) {
     out.emplace_back(CreateUsers{id, shards(round), round.users});
+  } else if (round.lane.kind == LaneKind::Moving) {
+    move_users(id, round, out);
   } else {
     out.emplace_back(Decide{id, Decision::Commit, shards(round)});
   }
@@ -68,6 +70,9 @@ void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
       return;
     case CreateUsersOutcome::Decided:
       abort(event.round, Setback::Retry, now, out);
+      return;
+    case CreateUsersOutcome::ShardClosed:
+      abort(event.round, Setback::ShardFault, now, out);
       return;
     case CreateUsersOutcome::NameTaken: {
       round.state = State::ReadingNames;  // nothing of it can commit any more

@@ -18,18 +18,16 @@ messages::ReserveOrder message_of(const OrderBook::Entry& entry, ShardId shard) 
   if (const auto* transfer = std::get_if<TransferOrder>(&entry.order)) {
     const auto side = transfer->from_shard == shard ? Side::Payer : Side::Payee;
     order.what = messages::Leg{transfer->transfer, side};
+  } else if (const auto* move = std::get_if<MoveOrder>(&entry.order)) {
+    if (shard == move->source) {
+      order.what = messages::Depart{move->account, move->move};
+    } else {
+      order.what = messages::Arrive{move->account, move->move};
+    }
   } else {
     order.what = std::get<OpenOrder>(entry.order).open;
   }
   return order;
-}
-
-// What was agreed on, or null: the reply is missing, failed, or not of this round's size.
-const messages::Reserved* votes_of(const std::optional<Result<messages::ReserveReply>>& reply,
-                                   std::size_t orders) {
-  if (!reply || !*reply) return nullptr;
-  const auto* reserved = std::get_if<messages::Reserved>(&reply->value());
-  return reserved != nullptr && reserved->votes.size() == orders ? reserved : nullptr;
 }
 
 const messages::Prepared* legs_of(const std::optional<Result<messages::PrepareReply>>& reply,
@@ -64,14 +62,24 @@ const What* find_vote(const std::vector<const messages::Vote*>& votes) {
 
 }  // namespace
 
-bool CrossRounds::start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out) {
+// What was agreed on, or null: the reply is missing, failed, or not of this round's size.
+const messages::Reserved* CrossRounds::votes_of(
+    const std::optional<Result<messages::ReserveReply>>& reply, std::size_t orders) {
+  if (!reply || !*reply) return nullptr;
+  const auto* reserved = std::get_if<messages::Reserved>(&reply->value());
+  return reserved != nullptr && reserved->votes.size() == orders ? reserved : nullptr;
+}
+
+bool CrossRounds::start(const LaneId& lane, Sequence sequence, int orders_max, Instant now,
+                        Effects& out) {
   auto orders = book_.take(lane, sequence, orders_max);
   if (orders.empty()) return false;
   auto& round = rounds_[sequence];
   round.lane = lane;
+  round.started_at = now;
   round.orders = std::move(orders);
   round.participants.push_back(Participant{lane.first, {}, {}});
-  if (lane.kind == LaneKind::Cross) {
+  if (lane.kind != LaneKind::Opening) {
     round.participants.push_back(Participant{lane.second, {}, {}});
   }
   for (const auto id : round.orders) {
@@ -133,11 +141,18 @@ void CrossRounds::judge_votes(Sequence id, Round& round, Instant now, Effects& o
     return;
   }
   keep_survivors(id, round);
+  if (round.lane.kind == LaneKind::Moving && hand_over(id, round, out)) return;
+  send_prepares(id, round, out);
+}
+
+void CrossRounds::send_prepares(Sequence id, Round& round, Effects& out) {
   round.state = State::Preparing;
   for (const auto& part : round.participants) {
-    const auto epoch = votes_of(part.reserved, round.orders.size())->epoch;
-    out.emplace_back(Send<messages::Prepare>{
-        part.shard, id, messages::Prepare{round_id(id), epoch, round.survivors}});
+    messages::Prepare prepare{round_id(id), {}, round.survivors};
+    prepare.epoch = votes_of(part.reserved, round.orders.size())->epoch;
+    const bool is_target = round.lane.kind == LaneKind::Moving && part.shard == round.lane.second;
+    if (is_target) prepare.arriving = leaving_heads(round);
+    out.emplace_back(Send<messages::Prepare>{part.shard, id, std::move(prepare)});
   }
 }
 
@@ -189,7 +204,11 @@ bool CrossRounds::judge_order(Sequence id, Round& round, std::size_t place, Inst
   } else if (find_vote<messages::KeyInProgress>(votes) != nullptr) {
     book_.set_back(order, Setback::BusyInDoubt, now, out);
   } else if (const auto* moved = find_vote<messages::Moved>(votes)) {
-    book_.await_route(order, moved->account, out);
+    if (std::holds_alternative<MoveOrder>(entry->order)) {
+      book_.finish(order, Failed{FailCode::Internal}, out);  // who ordered it knows too little
+    } else {
+      book_.await_route(order, moved->account, out);
+    }
   } else if (find_vote<messages::Refused>(votes) != nullptr) {
     const auto refusal_in = [](const messages::Vote& vote) -> const Refusal* {
       const auto* refused = std::get_if<messages::Refused>(&vote);
@@ -205,6 +224,10 @@ bool CrossRounds::judge_order(Sequence id, Round& round, std::size_t place, Inst
     book_.set_back(order, busy->is_in_doubt ? Setback::BusyInDoubt : Setback::Busy, now, out);
   } else if (find_vote<messages::Retry>(votes) != nullptr) {
     book_.set_back(order, Setback::Retry, now, out);
+  } else if (std::holds_alternative<MoveOrder>(entry->order) &&
+             !std::holds_alternative<messages::Leaving>(*votes.front())) {
+    book_.finish(order, Failed{FailCode::Internal},
+                 out);  // the source does not say with which head
   } else {
     book_.set_stage(order, Stage::Sent);
     return true;
@@ -220,6 +243,9 @@ void CrossRounds::keep_survivors(Sequence id, Round& round) {
     const auto& order = book_.find(round.orders[static_cast<std::size_t>(place)], id)->order;
     if (const auto* open = std::get_if<OpenOrder>(&order)) {
       round.users.push_back({open->name, open->open.account, open->open.currency, open->shard});
+    }
+    if (const auto* move = std::get_if<MoveOrder>(&order)) {
+      round.moving.push_back({move->move, move->account});
     }
     for (const auto account : accounts_of(order)) {
       if (needed.try_emplace(account, true).second) kept.push_back(account);
@@ -314,7 +340,7 @@ void CrossRounds::on(const SettleReplied& event, Instant now, Effects& out) {
     // A half that is lost is an alarm, not a success: its clients are told no more than is decided.
     const bool is_whole = std::ranges::all_of(round.participants, &Participant::is_confirmed);
     answer_committed(event.round, round, is_whole, out);
-    end_committed(event.round);
+    end_committed(event.round, now);
   }
 }
 
@@ -334,6 +360,8 @@ void CrossRounds::answer_committed(Sequence id, Round& round, bool is_settled, E
       book_.finish(order,
                    is_settled ? Outcome(Committed{from, to, at}) : Outcome(Settling{from, to, at}),
                    out);
+    } else if (const auto* move = std::get_if<MoveOrder>(&entry->order)) {
+      book_.finish(order, CutOver{leg(move->target)}, out);
     } else {
       book_.finish(order, Opened{leg(std::get<OpenOrder>(entry->order).shard)}, out);
     }
@@ -361,7 +389,7 @@ void CrossRounds::tick(Instant now, Effects& out) {
       repeat(id, round, out);
     }
   }
-  for (const auto id : over) end_committed(id);
+  for (const auto id : over) end_committed(id, now);
 }
 
 void CrossRounds::repeat(Sequence id, Round& round, Effects& out) {
@@ -378,15 +406,20 @@ void CrossRounds::repeat(Sequence id, Round& round, Effects& out) {
       send_settles(id, round, true, out);
       return;
     case State::Reserving:
+    case State::HandingOver:
     case State::Preparing:
     case State::ReadingNames:
       return;
   }
 }
 
-void CrossRounds::end_committed(Sequence id) {
+void CrossRounds::end_committed(Sequence id, Instant now) {
+  const auto& round = rounds_.at(id);
+  if (round.lane.kind == LaneKind::Moving) {
+    pauses_.add(now - round.started_at, static_cast<std::int64_t>(round.survivors.size()));
+  }
   std::vector<ShardId> unconfirmed;
-  for (const auto& part : rounds_.at(id).participants) {
+  for (const auto& part : round.participants) {
     if (!part.is_confirmed) unconfirmed.push_back(part.shard);
   }
   log_.adopt(round_id(id), unconfirmed);

@@ -1,9 +1,12 @@
 #pragma once
-// A coordinator's rounds of several parts: transfers between two shards, and new users (one shard
-// and the directory). Two-phase commit; the decision log's row is the decision.
+// A coordinator's rounds of several parts: transfers between two shards, new users (one shard and
+// the directory), and accounts that move (two shards and the directory). Two-phase commit; the decision log's row is the decision.
 //
 //   state      event                               next
-//   Reserving  the last ReserveReplied             Preparing the survivors, or done without any
+//   Reserving  the last ReserveReplied             Preparing the survivors, or done without any;
+//                                                  of moves that are not copied up to their heads,
+//                                                  HandingOver
+//   HandingOver HandedOver                         Preparing
 //   Preparing  the last PrepareReplied, all good   Deciding
 //   Preparing  the last PrepareReplied, not all    Aborting: nobody was asked to decide, none can
 //   Deciding   Commit                              Settling
@@ -22,6 +25,7 @@
 
 #include "coordinator/logic/local_rounds.hpp"
 #include "coordinator/logic/log_keeper.hpp"
+#include "coordinator/logic/pause_histogram.hpp"
 
 namespace koshel::coordinator {
 
@@ -30,11 +34,13 @@ class CrossRounds {
   CrossRounds(OrderBook& book, LogKeeper& log, Incarnation incarnation, const RoundLimits& limits)
       : book_(book), log_(log), incarnation_(incarnation), limits_(limits) {}
 
-  bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
+  bool start(const LaneId& lane, Sequence sequence, int orders_max, Instant now, Effects& out);
   void on(const ReserveReplied& event, Instant now, Effects& out);
   void on(const PrepareReplied& event, Instant now, Effects& out);
   void on(const Decided& event, Instant now, Effects& out);
   void on(const UsersCreated& event, Instant now, Effects& out);
+  void on(const UsersMoved& event, Instant now, Effects& out);
+  void on(const HandedOver& event, Instant now, Effects& out);
   void on(const NamesRead& event, Instant now, Effects& out);
   void on(const AskReplied& event, Instant now, Effects& out);
   void on(const SettleReplied& event, Instant now, Effects& out);
@@ -44,6 +50,7 @@ class CrossRounds {
 
   bool has(Sequence round) const { return rounds_.contains(round); }
   std::size_t size() const { return rounds_.size(); }
+  const PauseHistogram& pauses() const { return pauses_; }  // of accounts that were cut over
   // The last round before the oldest one under way; `last` if none is.
   Sequence finished(Sequence last) const;
   std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
@@ -54,6 +61,7 @@ class CrossRounds {
 
   enum class State : std::int8_t {
     Reserving,
+    HandingOver,
     Preparing,
     Deciding,
     Asking,
@@ -74,9 +82,11 @@ class CrossRounds {
     std::vector<OrderId> orders;
     std::vector<std::int32_t> survivors;   // places in `orders`
     std::vector<CreateUsers::User> users;  // of an Opening round: one per survivor
+    std::vector<MoveUsers::Part> moving;   // of a Moving round: one per survivor
     std::vector<AccountId> accounts;       // still taken by this round
     std::vector<Participant> participants;
     bool is_in_doubt = false;  // the log was asked and its answer lost
+    Instant started_at;
     Instant decided_at;
     Instant answer_by;                  // then clients are told Settling
     Instant again_at = Instant::max();  // when a question to the log or a shard is repeated
@@ -84,13 +94,19 @@ class CrossRounds {
   };
 
   Participant* participant(Round& round, ShardId shard);
+  static const messages::Reserved* votes_of(
+      const std::optional<Result<messages::ReserveReply>>& reply, std::size_t orders);
   void judge_votes(Sequence id, Round& round, Instant now, Effects& out);
   bool judge_order(Sequence id, Round& round, std::size_t place, Instant now, Effects& out);
+  bool hand_over(Sequence id, Round& round, Effects& out);
+  std::vector<Head> leaving_heads(Round& round);
+  void send_prepares(Sequence id, Round& round, Effects& out);
   void release(Sequence id, const Round& round, Effects& out);
   void set_all_back(Sequence id, const Round& round, Setback setback, Instant now, Effects& out);
   void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
   void keep_survivors(Sequence id, Round& round);
   void decide(Sequence id, Round& round, Effects& out);
+  void move_users(Sequence id, Round& round, Effects& out);
   void ask_log(Sequence id, Round& round, Effects& out);
   void commit(Sequence id, Round& round, Instant now, Effects& out);
   void send_settles(Sequence id, Round& round, bool is_commit, Effects& out);
@@ -100,7 +116,7 @@ class CrossRounds {
   std::vector<ShardId> shards(const Round& round) const;
   RoundId round_id(Sequence id) const { return {incarnation_, id}; }
   void repeat(Sequence id, Round& round, Effects& out);
-  void end_committed(Sequence id);
+  void end_committed(Sequence id, Instant now);
   void end(Sequence id);
 
   OrderBook& book_;
@@ -109,6 +125,7 @@ class CrossRounds {
   RoundLimits limits_;
   std::unordered_map<Sequence, Round> rounds_;
   std::vector<LaneId> ended_;
+  PauseHistogram pauses_;
 };
 
 }  // namespace koshel::coordinator

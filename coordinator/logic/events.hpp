@@ -6,14 +6,18 @@
 #include <optional>
 #include <vector>
 
+#include "base/messages/moves.hpp"
 #include "base/result.hpp"
 #include "coordinator/logic/orders.hpp"
 #include "directory/logic/decisions.hpp"
+#include "directory/logic/rebalance.hpp"
 
 namespace koshel::coordinator {
 
 using directory::CreateUsersOutcome;
 using directory::Decision;
+using directory::MoveUsersOutcome;
+using directory::OpenMove;
 
 // ---- events
 
@@ -84,11 +88,58 @@ struct ConfirmReplied {
   ShardId shard;
   Result<messages::SettleDone> reply;
 };
+struct HandedOver {  // of effect HandOver
+  Sequence round;
+  Result<void> done;
+};
+struct UsersMoved {  // of effect MoveUsers
+  Sequence round;
+  Result<MoveUsersOutcome> outcome;
+};
+
+// ---- events of the rebalancer, each of the effect that has the name's verb
+
+struct RebalanceBeaten {
+  Result<directory::RebalanceHold> hold;
+};
+struct MovesRead {
+  Result<std::vector<OpenMove>> moves;
+};
+struct MoveTaken {                       // of TakeMove and TakeLeftovers
+  Result<std::optional<OpenMove>> move;  // nullopt: there is none
+};
+struct ArrivalBegun {
+  MoveId move;
+  Result<messages::ArrivalBegun> reply;
+};
+struct ChunkCopied {
+  struct Progress {
+    bool is_fitting = false;  // false: the target does not expect the accounts with this move
+    bool is_complete = false;
+    std::int64_t entries = 0;
+    std::vector<messages::CopiedTo> copied;  // of accounts that had any
+  };
+  MoveId move;
+  Result<Progress> done;
+};
+struct MoveCleaned {
+  MoveId move;
+  Result<messages::MoveCleaned> reply;
+};
+struct MoveEnded {
+  MoveId move;
+  Result<void> done;
+};
+struct RebalanceEnded {
+  Result<bool> is_over;
+};
 struct Tick {};
 
 using Event = std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied,
                            AskReplied, FindReplied, Decided, UsersCreated, RoutesRead, NamesRead,
-                           DirectoryHealth, LogKept, IncarnationClosed, ConfirmReplied, Tick>;
+                           DirectoryHealth, LogKept, IncarnationClosed, ConfirmReplied, HandedOver,
+                           UsersMoved, RebalanceBeaten, MovesRead, MoveTaken, ArrivalBegun,
+                           ChunkCopied, MoveCleaned, MoveEnded, RebalanceEnded, Tick>;
 
 // ---- effects
 
@@ -148,6 +199,62 @@ struct Forget {  // commits of a closed incarnation that every participant has c
   Incarnation incarnation;
   std::vector<Sequence> rounds;
 };
+struct HandOver {  // copies what held accounts have got since `copied`
+  struct Part {
+    MoveId move;
+    messages::CopiedTo copied;
+  };
+  Sequence round;
+  ShardId source;
+  ShardId target;
+  std::vector<Part> parts;
+};
+struct MoveUsers {
+  struct Part {
+    MoveId move;
+    AccountId account;
+  };
+  Sequence round;
+  std::vector<ShardId> participants;
+  ShardId source;
+  ShardId target;
+  std::vector<Part> parts;
+};
+
+// ---- effects of the rebalancer
+
+struct BeatRebalance {
+  std::int64_t seen_beat = -1;  // that stood still for long; -1: none
+  std::int64_t entries = 0;     // copied since the last beat
+  std::string error;            // what stands in the way, or empty
+};
+struct ReadMoves {};
+struct TakeMove {
+  int users_max = 0;
+};
+struct TakeLeftovers {};  // what is left on draining shards without users
+struct BeginArrival {
+  ShardId target;
+  messages::BeginArrival begin;
+};
+struct CopyChunk {
+  MoveId move;
+  ShardId source;
+  ShardId target;
+  messages::ReadChunk read;
+};
+struct CleanMove {
+  ShardId shard;
+  messages::CleanMove clean;
+};
+struct EndMove {
+  MoveId move;
+  std::vector<AccountId> accounts;
+  bool is_cut_over = false;
+};
+struct EndRebalance {
+  std::string error;  // empty: all is done
+};
 struct Stop {  // this incarnation is over; a new start takes the next
   std::string reason;
 };
@@ -156,7 +263,9 @@ using Effect =
     std::variant<Send<messages::LocalRound>, Send<messages::Reserve>, Send<messages::Prepare>,
                  Send<messages::Settle>, Send<messages::Release>, Send<messages::AskRound>,
                  FindOrder, Decide, CreateUsers, ReadRoutes, ReadNames, Finish, Alarm, KeepLog,
-                 CloseIncarnation, Confirm, Forget, Stop>;
+                 CloseIncarnation, Confirm, Forget, HandOver, MoveUsers, BeatRebalance, ReadMoves,
+                 TakeMove, TakeLeftovers, BeginArrival, CopyChunk, CleanMove, EndMove, EndRebalance,
+                 Stop>;
 using Effects = std::vector<Effect>;
 
 }  // namespace koshel::coordinator

@@ -189,10 +189,11 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::Finding) return;
   auto& round = found->second;
-  if (const auto* entry = book_.find(event.order, event.round)) {
-    const bool is_known = event.reply && event.reply.value().is_owned;
-    if (!is_known) {
+  if (auto* entry = book_.find(event.order, event.round)) {
+    if (!event.reply) {
       round.has_unfound = true;
+    } else if (!event.reply.value().is_owned) {
+      find_elsewhere(event.order, *entry, out);
     } else if (const auto& stored = event.reply.value().stored) {
       const bool is_same = is_same_request(*transfer_of(entry->order), *stored);
       book_.finish(event.order, is_same ? Outcome(Replayed{*stored}) : Outcome(KeyReused{}), out);
@@ -209,6 +210,14 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
   } else {
     end(event.round);
   }
+}
+
+// What the round brought has gone along with its account. Where that lives now the order is tried again under its own
+// id, as if that were a key: it is done, and then found, or was never done.
+void LocalRounds::find_elsewhere(OrderId id, OrderBook::Entry& entry, Effects& out) {
+  entry.may_be_done = true;
+  if (auto* transfer = std::get_if<TransferOrder>(&entry.order)) transfer->transfer.is_keyed = true;
+  book_.await_route(id, transfer_of(entry.order)->id.anchor(), out);
 }
 
 void LocalRounds::ask_later(Round& round, Instant now) {

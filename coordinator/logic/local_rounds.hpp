@@ -9,7 +9,7 @@
 //   Asking   AskReplied: not applied          done: every order goes back
 //   Asking   AskReplied: applied or over      Finding: what each order brought
 //   Asking   AskReplied failed                Asking again after a pause
-//   Finding  FindReplied for the last order   done
+//   Finding  FindReplied for the last order   done; whose account has moved is tried again there
 
 #include <unordered_map>
 
@@ -64,6 +64,7 @@ class LocalRounds {
   void ask(Sequence id, Round& round, Effects& out);
   static void ask_later(Round& round, Instant now);
   void find_orders(Sequence id, Round& round, Instant now, Effects& out);
+  void find_elsewhere(OrderId id, OrderBook::Entry& entry, Effects& out);
   void end(Sequence id);
 
   OrderBook& book_;

@@ -55,6 +55,7 @@ LaneId lane_of(const Order& order) {
     LaneId operator()(const LimitOrder& o) const { return {LaneKind::Local, o.shard, ShardId()}; }
     LaneId operator()(const RefusalOrder& o) const { return {LaneKind::Local, o.shard, ShardId()}; }
     LaneId operator()(const OpenOrder& o) const { return {LaneKind::Opening, o.shard, ShardId()}; }
+    LaneId operator()(const MoveOrder& o) const { return {LaneKind::Moving, o.source, o.target}; }
   };
   return std::visit(Visitor{}, order);
 }
@@ -71,6 +72,7 @@ std::vector<AccountId> accounts_of(const Order& order) {
       return {o.remember.transfer.from};
     }
     std::vector<AccountId> operator()(const OpenOrder& o) const { return {o.open.account}; }
+    std::vector<AccountId> operator()(const MoveOrder& o) const { return {o.account}; }
   };
   return std::visit(Visitor{}, order);
 }
@@ -318,7 +320,7 @@ void OrderBook::drop_answered(std::deque<OrderId>& queue) {
 }
 
 Outcome OrderBook::outcome_at_deadline(OrderId id, const Entry& entry) const {
-  if (entry.stage == Stage::Sent) return Failed{FailCode::OutcomeUnknown};
+  if (entry.stage == Stage::Sent || entry.may_be_done) return Failed{FailCode::OutcomeUnknown};
   if (entry.setback) return outcome_of(*entry.setback, id, entry);
   if (is_key_with_another(id, entry.order)) return KeyInProgress{};
   if (entry.stage == Stage::Reserving) return Failed{FailCode::ShardUnavailable};

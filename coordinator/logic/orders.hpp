@@ -31,7 +31,15 @@ struct OpenOrder {
   std::string name;
   ShardId shard;
 };
-using Order = std::variant<TransferOrder, LimitOrder, RefusalOrder, OpenOrder>;
+// An account that is to be owned by another shard, which has its history up to `copied`.
+struct MoveOrder {
+  MoveId move;
+  AccountId account;
+  ShardId source;
+  ShardId target;
+  Version copied;
+};
+using Order = std::variant<TransferOrder, LimitOrder, RefusalOrder, OpenOrder, MoveOrder>;
 
 // ---- outcomes
 
@@ -49,6 +57,9 @@ struct Changed {
   Head head;
 };
 struct Opened {
+  LegState state;
+};
+struct CutOver {  // the account is the target's
   LegState state;
 };
 struct Refused {
@@ -74,16 +85,17 @@ enum class FailCode : std::int8_t {
 struct Failed {
   FailCode code = FailCode::Internal;
 };
-using Outcome = std::variant<Committed, Settling, Changed, Opened, Refused, Replayed, KeyReused,
-                             KeyInProgress, NameTaken, Failed>;
+using Outcome = std::variant<Committed, Settling, Changed, Opened, CutOver, Refused, Replayed,
+                             KeyReused, KeyInProgress, NameTaken, Failed>;
 
 // ---- lanes: where orders wait for a round
 
-enum class LaneKind : std::int8_t { Local, Cross, Opening };
+// In the order of their turn: an account that is always in use must not keep from moving.
+enum class LaneKind : std::int8_t { Moving, Local, Cross, Opening };
 struct LaneId {
   LaneKind kind = LaneKind::Local;
   ShardId first;
-  ShardId second;  // of a Cross lane, above `first`; else 0
+  ShardId second;  // of a Cross lane, above `first`; of a Moving lane, the target; else 0
   auto operator<=>(const LaneId&) const = default;
 };
 LaneId lane_of(const Order& order);

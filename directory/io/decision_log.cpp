@@ -61,7 +61,32 @@ asio::awaitable<Result<CreateUsersOutcome>> DecisionLog::create_users(
   if (created) co_return CreateUsersOutcome::Created;
   if (created.error().sqlstate == "KO010") co_return CreateUsersOutcome::Decided;
   if (created.error().sqlstate == "KO011") co_return CreateUsersOutcome::NameTaken;
+  if (created.error().sqlstate == "KO013") co_return CreateUsersOutcome::ShardClosed;
   co_return created.error();
+}
+
+namespace {
+constexpr auto kMoveUsers = "select move_users($1, $2, $3, $4, $5, $6, $7)";
+}  // namespace
+
+asio::awaitable<Result<MoveUsersOutcome>> DecisionLog::move_users(RoundId round,
+                                                                  std::vector<ShardId> participants,
+                                                                  MovingUsers moving) {
+  auto work = [round, participants = std::move(participants),
+               moving = std::move(moving)](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    session.exec_params(
+        kMoveUsers, round.incarnation.value(), round.sequence.value(), array_of(participants),
+        pg_array(moving.moves, [](MoveId move) { return move.value(); }),
+        pg_array(moving.accounts, [](AccountId account) { return account.value(); }),
+        moving.source.value(), moving.target.value());
+  };
+  auto pending = pool_.run(std::move(work));
+  const auto moved = co_await std::move(pending);
+  if (moved) co_return MoveUsersOutcome::Moved;
+  if (moved.error().sqlstate == "KO010") co_return MoveUsersOutcome::Decided;
+  if (moved.error().sqlstate == "KO012") co_return MoveUsersOutcome::NotAsBelieved;
+  co_return moved.error();
 }
 
 namespace {

@@ -11,6 +11,7 @@
 #include "base/result.hpp"
 #include "directory/io/directory_store.hpp"
 #include "directory/logic/decisions.hpp"
+#include "directory/logic/rebalance.hpp"
 #include "platform/postgres.hpp"
 
 namespace koshel::directory {
@@ -27,6 +28,16 @@ class DecisionLog {
   boost::asio::awaitable<Result<CreateUsersOutcome>> create_users(RoundId round,
                                                                   std::vector<ShardId> participants,
                                                                   std::vector<NewUser> users);
+  // The same for a round that moves accounts from one shard to another.
+  struct MovingUsers {
+    ShardId source;
+    ShardId target;
+    std::vector<MoveId> moves;  // of each account
+    std::vector<AccountId> accounts;
+  };
+  boost::asio::awaitable<Result<MoveUsersOutcome>> move_users(RoundId round,
+                                                              std::vector<ShardId> participants,
+                                                              MovingUsers moving);
   // What decide() would answer, without asking for anything; nullopt where a decision may still
   // come. For people, not protocol.
   boost::asio::awaitable<Result<std::vector<std::optional<Decision>>>> peek(

@@ -18,9 +18,10 @@ enum class Decision : std::int8_t {
 std::string_view to_string(Decision decision);
 
 enum class CreateUsersOutcome : std::int8_t {
-  Created,    // the users are there and the round is committed
-  NameTaken,  // nothing was written, the round is not decided
-  Decided,    // nothing was written: the round was decided (aborted) or fenced off by others
+  Created,      // the users are there and the round is committed
+  NameTaken,    // nothing was written, the round is not decided
+  Decided,      // nothing was written: the round was decided (aborted) or fenced off by others
+  ShardClosed,  // nothing was written: a shard is draining and takes no new users
 };
 
 // A coordinator's sign of life, as the others see it.

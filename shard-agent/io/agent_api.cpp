@@ -81,6 +81,7 @@ asio::awaitable<HttpResponse> AgentApi::handle(HttpRequest request) {
 
 asio::awaitable<HttpResponse> AgentApi::post(std::string path, std::string body) {
   auto& service = service_;
+  auto& audit = audit_;
   const auto ask = [&service](auto message) { return service.ask(std::move(message)); };
   if (path == "/v1/rounds/local") return answer<messages::LocalRound>(std::move(body), ask);
   if (path == "/v1/rounds/reserve") return answer<messages::Reserve>(std::move(body), ask);
@@ -98,6 +99,40 @@ asio::awaitable<HttpResponse> AgentApi::post(std::string path, std::string body)
   if (path == "/v1/accounts/entries") {
     return answer_reading<messages::ReadEntries>(
         std::move(body), [&service](auto message) { return service.read_entries(message); });
+  }
+  if (path == "/v1/moves/begin") {
+    return answer_reading<messages::BeginArrival>(
+        std::move(body), [&service](auto message) { return service.begin(std::move(message)); });
+  }
+  if (path == "/v1/moves/read") {
+    return answer_reading<messages::ReadChunk>(std::move(body), [&service](auto message) {
+      return service.read_chunk(std::move(message));
+    });
+  }
+  if (path == "/v1/moves/write") {
+    return answer_reading<messages::WriteChunk>(std::move(body), [&service](auto message) {
+      return service.write_chunk(std::move(message));
+    });
+  }
+  if (path == "/v1/moves/clean") {
+    return answer_reading<messages::CleanMove>(
+        std::move(body), [&service](auto message) { return service.clean(std::move(message)); });
+  }
+  if (path == "/v1/audit/open") {
+    return answer_reading<messages::OpenAudit>(
+        std::move(body), [&audit](auto message) { return audit.open(message); });
+  }
+  if (path == "/v1/audit/run") {
+    return answer_reading<messages::RunAudit>(
+        std::move(body), [&audit](auto message) { return audit.run(std::move(message)); });
+  }
+  if (path == "/v1/audit/list") {
+    return answer_reading<messages::ListAudit>(
+        std::move(body), [&audit](auto message) { return audit.list(std::move(message)); });
+  }
+  if (path == "/v1/audit/close") {
+    return answer_reading<messages::CloseAudit>(
+        std::move(body), [&audit](auto message) { return audit.close(message); });
   }
   if (path == "/v1/transfers/find") {
     return answer_reading<messages::FindTransfer>(

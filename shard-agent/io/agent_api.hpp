@@ -6,6 +6,7 @@
 
 #include "platform/http.hpp"
 #include "shard-agent/io/agent_service.hpp"
+#include "shard-agent/io/audit_desk.hpp"
 
 namespace koshel::agent {
 
@@ -13,7 +14,7 @@ namespace koshel::agent {
 // cannot be read (nothing happened, ask again).
 class AgentApi {
  public:
-  explicit AgentApi(AgentService& service) : service_(service) {}
+  explicit AgentApi(AgentService& service) : service_(service), audit_(service) {}
   boost::asio::awaitable<platform::HttpResponse> handle(platform::HttpRequest request);
 
  private:
@@ -21,6 +22,7 @@ class AgentApi {
   std::string metrics() const;
 
   AgentService& service_;
+  AuditDesk audit_;
 };
 
 platform::HttpResponse agent_protocol_error(platform::ProtocolFault fault);

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <filesystem>
 #include <random>
 
 #include "platform/crash_points.hpp"
@@ -338,7 +339,10 @@ asio::awaitable<Result<messages::AskRoundDone>> AgentService::ask_round(messages
 
 asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(
     messages::ReadHeads read_heads) {
-  const ReadState wanted{{}, 0, machine_.epoch(), read_heads.accounts, {}};
+  ReadState wanted{{}, 0, machine_.epoch(), {}, {}};
+  for (const auto account : read_heads.accounts) {
+    if (!machine_.may_have_left(account)) wanted.accounts.push_back(account);
+  }
   auto work = [wanted](pqxx::connection& connection) { return read_state(connection, wanted); };
   auto pending = read(std::move(work));
   auto state = co_await std::move(pending);
@@ -356,6 +360,9 @@ asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(
 
 asio::awaitable<Result<messages::FindTransferDone>> AgentService::find(
     messages::FindTransfer find) {
+  if (machine_.may_have_left(find.account)) {
+    co_return messages::FindTransferDone{std::nullopt, false, false};
+  }
   // Before the database is read: a round that ends in between has its entries there.
   bool may_come = false;
   for (const auto& id : find.ids) may_come = may_come || machine_.may_bring(id, find.account);
@@ -370,6 +377,7 @@ asio::awaitable<Result<messages::FindTransferDone>> AgentService::find(
 
 asio::awaitable<Result<messages::EntriesRead>> AgentService::read_entries(
     messages::ReadEntries wanted) {
+  if (machine_.may_have_left(wanted.account)) co_return messages::EntriesRead{false, {}};
   auto work = [wanted, epoch = machine_.epoch()](pqxx::connection& connection) {
     return agent::read_entries(connection, epoch, wanted);
   };
@@ -384,15 +392,57 @@ asio::awaitable<Result<messages::AgentStatus>> AgentService::status() {
                                machine_.epoch(),
                                machine_.is_serving(),
                                KOSHEL_VERSION,
+                               {},
+                               0,
+                               0,
+                               {},
                                {}};
   auto work = [identity = setup_.identity](pqxx::connection& connection) {
-    return prepared_rounds(connection, identity);
+    return std::pair(prepared_rounds(connection, identity), read_room(connection));
   };
   auto pending = read(std::move(work));
-  auto prepared = co_await std::move(pending);
-  if (!prepared) co_return prepared.error();
-  status.prepared = std::move(prepared.value());
+  auto done = co_await std::move(pending);
+  if (!done) co_return done.error();
+  auto& [prepared, room] = done.value();
+  status.prepared = std::move(prepared);
+  status.prepared_free = std::max(0, room.prepared_free - setup_.config.agent.prepared_headroom);
+  status.ledger_bytes = room.ledger_bytes;
+  status.worlds = std::move(room.worlds);
+  std::error_code unseen;
+  const auto disk = std::filesystem::space(room.data_directory, unseen);
+  if (!unseen) status.disk_free_bytes = static_cast<std::int64_t>(disk.available);
   co_return status;
+}
+
+// ---- moving accounts
+
+asio::awaitable<Result<messages::ArrivalBegun>> AgentService::begin(messages::BeginArrival begin) {
+  auto work = [begin = std::move(begin), epoch = machine_.epoch()](pqxx::connection& connection) {
+    return begin_arrival(connection, epoch, begin);
+  };
+  return read(with_points<"agent.begin_arrival">(std::move(work)));
+}
+
+asio::awaitable<Result<messages::Chunk>> AgentService::read_chunk(messages::ReadChunk wanted) {
+  auto work = [wanted = std::move(wanted), epoch = machine_.epoch()](pqxx::connection& connection) {
+    return agent::read_chunk(connection, epoch, wanted);
+  };
+  return read(with_points<"agent.read_chunk">(std::move(work)));
+}
+
+asio::awaitable<Result<messages::ChunkWritten>> AgentService::write_chunk(
+    messages::WriteChunk chunk) {
+  auto work = [chunk = std::move(chunk), epoch = machine_.epoch()](pqxx::connection& connection) {
+    return agent::write_chunk(connection, epoch, chunk);
+  };
+  return read(with_points<"agent.write_chunk">(std::move(work)));
+}
+
+asio::awaitable<Result<messages::MoveCleaned>> AgentService::clean(messages::CleanMove clean) {
+  auto work = [clean = std::move(clean), epoch = machine_.epoch()](pqxx::connection& connection) {
+    return clean_move(connection, epoch, clean);
+  };
+  return read(with_points<"agent.clean_move">(std::move(work)));
 }
 
 }  // namespace koshel::agent

@@ -11,6 +11,7 @@
 #include "platform/config.hpp"
 #include "platform/postgres.hpp"
 #include "shard-agent/io/ledger_store.hpp"
+#include "shard-agent/io/moves_store.hpp"
 #include "shard-agent/logic/agent_machine.hpp"
 
 namespace koshel::agent {
@@ -43,6 +44,12 @@ class AgentService {
   boost::asio::awaitable<Result<messages::FindTransferDone>> find(messages::FindTransfer find);
   boost::asio::awaitable<Result<messages::EntriesRead>> read_entries(messages::ReadEntries wanted);
   boost::asio::awaitable<Result<messages::AgentStatus>> status();
+
+  // For a mover, past the machine: what they touch no round does. Errors as for reading.
+  boost::asio::awaitable<Result<messages::ArrivalBegun>> begin(messages::BeginArrival begin);
+  boost::asio::awaitable<Result<messages::Chunk>> read_chunk(messages::ReadChunk wanted);
+  boost::asio::awaitable<Result<messages::ChunkWritten>> write_chunk(messages::WriteChunk chunk);
+  boost::asio::awaitable<Result<messages::MoveCleaned>> clean(messages::CleanMove clean);
 
   const AgentMachine& machine() const { return machine_; }
   const Setup& setup() const { return setup_; }

@@ -132,20 +132,45 @@ std::string append_statement(pqxx::connection& connection, const AppendBatch& ba
   return sql;
 }
 
+namespace {
+void append_accounts(std::string& sql, const std::vector<MovingAccount>& moving) {
+  sql += "'" + pg_array(moving, [](const MovingAccount& m) { return m.move.value(); }) + "'";
+  append_numbers(sql, moving, [](const MovingAccount& m) { return m.account.value(); });
+}
+}  // namespace
+
 std::string prepare_statement(pqxx::connection& connection, const PrepareStatement& statement) {
   const auto gid = connection.quote(statement.gid);
+  std::vector<AccountId> leaving;
+  for (const auto& departing : statement.departing) leaving.push_back(departing.account);
   // The explicit begin matters: in one query string, what stands before the first begin would join
   // the transaction that follows. The holds row need not wait for the disk: the prepare's flush
   // carries it. Without the epoch's row there is none: nobody would delete it.
-  std::string sql = "begin; set local synchronous_commit = off; insert into holds select " + gid +
-                    ", '" + array_of(statement.held) + "' from identity where epoch = " +
-                    std::to_string(statement.batch.epoch.value()) + " on conflict do nothing; ";
+  std::string sql =
+      "begin; set local synchronous_commit = off; insert into holds select " + gid + ", '" +
+      array_of(statement.held) + "', '" + array_of(leaving) +
+      "' from identity where epoch = " + std::to_string(statement.batch.epoch.value()) +
+      " on conflict do nothing; ";
   if (!statement.forgotten_gids.empty()) {
     sql += "delete from holds where gid = any(" +
            connection.quote(array_of(statement.forgotten_gids)) + "); ";
   }
   sql += "commit; begin; ";
+  if (!statement.arriving.empty()) {
+    sql += "select arrive(";
+    append_accounts(sql, statement.arriving);
+    append_numbers(sql, statement.arriving,
+                   [](const MovingAccount& m) { return m.currency.value(); });
+    append_numbers(sql, statement.arriving,
+                   [](const MovingAccount& m) { return m.version.value(); });
+    sql += "); ";
+  }
   sql += append_statement(connection, statement.batch);
+  if (!statement.departing.empty()) {
+    sql += "; select depart(";
+    append_accounts(sql, statement.departing);
+    sql += ")";
+  }
   sql += "; prepare transaction " + gid;
   return sql;
 }

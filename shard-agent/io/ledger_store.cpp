@@ -102,7 +102,8 @@ constexpr auto kTerminateOlder = R"(
 // Once more a commit: with synchronous replication it returns only when what was seen is durable.
 // No row: a newer agent has taken over meanwhile.
 constexpr auto kBarrier = "update identity set epoch = epoch where epoch = $1";
-constexpr auto kHeldAccounts = "select unnest(accounts) from holds where gid = $1";
+constexpr auto kHeldAccounts =
+    "select a, a = any(leaving) from holds, unnest(accounts) as a where gid = $1";
 constexpr auto kForgetOthers =
     "delete from holds where gid <> all($1) and exists (select from identity where epoch = $2)";
 
@@ -154,9 +155,10 @@ TakeOverDone take_over(pqxx::connection& connection, const Identity& identity,
   for (const auto& prepared : prepared_rounds(connection, identity)) gids.push_back(prepared.gid);
   pqxx::nontransaction session(connection);
   for (const auto& gid : gids) {
-    InDoubtRound round{Gid::parse(gid)->round, {}};
+    InDoubtRound round{Gid::parse(gid)->round, {}, {}};
     for (const auto& row : session.exec_params(kHeldAccounts, gid)) {
       round.accounts.emplace_back(row[0].as<std::int64_t>());
+      if (row[1].as<bool>()) round.leaving.push_back(round.accounts.back());
     }
     done.in_doubt.push_back(std::move(round));
   }
@@ -169,26 +171,28 @@ namespace {
 constexpr auto kReadHeads =
     "select account, currency, version, balance, min_balance, max_balance, status "
     "from read_heads($1, $2)";
-constexpr auto kFindByKeys =
-    "select account, counterparty, amount, balance, version, kind, "
-    "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal "
-    "from entries where is_anchor and transfer = any($1)";
+constexpr auto kStoredColumns =
+    "account, counterparty, amount, balance, version, kind, "
+    "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal";
+const std::string kFindByKeys = std::string("select ") + kStoredColumns +
+                                " from entries where is_anchor and transfer = any($1)";
 
 }  // namespace
 
 ShardState read_state(pqxx::connection& connection, const ReadState& wanted) {
   pqxx::nontransaction session(connection);
   ShardState state;
+  // Keys first: with an account that is owned here afterwards its history was whole.
+  if (!wanted.keys.empty()) {
+    for (const auto& row : session.exec_params(kFindByKeys, array_of(wanted.keys))) {
+      state.stored.push_back(stored_of_row(row));
+    }
+  }
   if (!wanted.accounts.empty()) {
     const auto rows =
         session.exec_params(kReadHeads, wanted.epoch.value(), array_of(wanted.accounts));
     state.heads.reserve(static_cast<std::size_t>(rows.size()));
     for (const auto& row : rows) state.heads.push_back(head_of_row(row));
-  }
-  if (!wanted.keys.empty()) {
-    for (const auto& row : session.exec_params(kFindByKeys, array_of(wanted.keys))) {
-      state.stored.push_back(stored_of_row(row));
-    }
   }
   return state;
 }
@@ -203,7 +207,8 @@ void prepare(pqxx::connection& connection, const Identity& identity, const Prepa
   const auto forgotten = gids_of(identity, round.forgotten);
   pqxx::nontransaction session(connection);
   try {
-    session.exec(prepare_statement(connection, {gid, round.batch, round.held, forgotten}));
+    session.exec(prepare_statement(
+        connection, {gid, round.batch, round.held, forgotten, round.departing, round.arriving}));
   } catch (const pqxx::broken_connection&) {
     throw;
   } catch (const pqxx::failure&) {
@@ -291,32 +296,57 @@ std::vector<messages::PreparedRound> prepared_rounds(pqxx::connection& connectio
 
 namespace {
 
-// Checks the epoch and tells in the same statement whether the account is owned here.
-bool is_owned(pqxx::nontransaction& session, Epoch epoch, AccountId account) {
-  return session
-      .exec_params("select exists (select from accounts where id = $2) from check_epoch($1)",
-                   epoch.value(), account.value())[0][0]
-      .as<bool>();
+// Not every role may read data_directory, and on another host the same path is another disk.
+constexpr auto kRoom = R"(
+  select current_setting('max_prepared_transactions')::int
+           - (select count(*) from pg_prepared_xacts)::int,
+         pg_total_relation_size('entries'),
+         coalesce((select setting from pg_settings where name = 'data_directory'
+                      and inet_server_addr() is not distinct from inet_client_addr()), ''))";
+constexpr auto kWorlds = "select id from accounts where id >= $1";
+
+}  // namespace
+
+ShardRoom read_room(pqxx::connection& connection) {
+  pqxx::nontransaction session(connection);
+  const auto row = session.exec(kRoom)[0];
+  ShardRoom room{row[0].as<int>(), row[1].as<std::int64_t>(), row[2].as<std::string>(), {}};
+  for (const auto& world : session.exec_params(kWorlds, AccountId::kWorldBit)) {
+    room.worlds.emplace_back(world[0].as<std::int64_t>());
+  }
+  return room;
+}
+
+namespace {
+
+// In one statement, and so of one moment, with whether the account is owned here: history that is just being
+// deleted, since its account has left, must not be told in part. One row at least, with nulls where there is none.
+std::string owned_entries_query(const std::string& columns, const std::string& which) {
+  return "select " + columns +
+         ", a.id is not null from check_epoch($1) cross join (select $2::bigint as id) as q "
+         "left join accounts a on a.id = q.id left join lateral (select * from entries where " +
+         which + ") as e on a.id is not null";
 }
 
 std::string entries_query(bool is_newest_first) {
   const std::string order = is_newest_first ? "desc" : "asc";
   const std::string bound = is_newest_first ? "<=" : ">=";
-  return "select account, counterparty, amount, balance, version, kind, "
-         "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal, "
-         "min_balance, max_balance, status from entries where account = $1 and version " +
-         bound + " $2 order by version " + order + " limit $3";
+  return owned_entries_query(
+      std::string(kStoredColumns) + ", min_balance, max_balance, status",
+      "account = q.id and version " + bound + " $3 order by version " + order + " limit $4");
 }
 
 }  // namespace
 
 messages::FindTransferDone find_transfer(pqxx::connection& connection, Epoch epoch,
                                          const messages::FindTransfer& wanted) {
+  static const auto query = owned_entries_query(kStoredColumns, "is_anchor and transfer = any($3)");
   pqxx::nontransaction session(connection);
   messages::FindTransferDone done;
-  done.is_owned = is_owned(session, epoch, wanted.account);
-  if (!done.is_owned) return done;
-  for (const auto& row : session.exec_params(kFindByKeys, array_of(wanted.ids))) {
+  for (const auto& row :
+       session.exec_params(query, epoch.value(), wanted.account.value(), array_of(wanted.ids))) {
+    done.is_owned = row[10].as<bool>();
+    if (row[0].is_null()) break;
     auto stored = stored_of_row(row);
     // Of several ids the first one asked for wins.
     if (!done.stored || stored.transfer.id == wanted.ids.front()) done.stored = std::move(stored);
@@ -326,15 +356,14 @@ messages::FindTransferDone find_transfer(pqxx::connection& connection, Epoch epo
 
 messages::EntriesRead read_entries(pqxx::connection& connection, Epoch epoch,
                                    const messages::ReadEntries& wanted) {
-  pqxx::nontransaction session(connection);
-  messages::EntriesRead read;
-  read.is_owned = is_owned(session, epoch, wanted.account);
-  if (!read.is_owned) return read;
   const auto from =
       wanted.from.value() == 0 && wanted.is_newest_first ? INT64_MAX : wanted.from.value();
-  for (const auto& row : session.exec_params(entries_query(wanted.is_newest_first),
+  pqxx::nontransaction session(connection);
+  messages::EntriesRead read;
+  for (const auto& row : session.exec_params(entries_query(wanted.is_newest_first), epoch.value(),
                                              wanted.account.value(), from, wanted.limit)) {
-    read.entries.push_back(entry_of_row(row));
+    read.is_owned = row[13].as<bool>();
+    if (!row[0].is_null()) read.entries.push_back(entry_of_row(row));
   }
   return read;
 }

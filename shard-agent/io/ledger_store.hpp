@@ -67,6 +67,15 @@ void forget_holds(pqxx::connection& connection, const Identity& identity,
 std::vector<messages::PreparedRound> prepared_rounds(pqxx::connection& connection,
                                                      const Identity& identity);
 
+// What a rebalance wants to know before it gives to this shard or takes from it.
+struct ShardRoom {
+  int prepared_free = 0;  // of the server's slots
+  std::int64_t ledger_bytes = 0;
+  std::string data_directory;  // empty if the server is elsewhere or the role may not know it
+  std::vector<AccountId> worlds;
+};
+ShardRoom read_room(pqxx::connection& connection);
+
 messages::FindTransferDone find_transfer(pqxx::connection& connection, Epoch epoch,
                                          const messages::FindTransfer& wanted);
 messages::EntriesRead read_entries(pqxx::connection& connection, Epoch epoch,

@@ -25,6 +25,11 @@ bool AgentMachine::may_bring(TransferId id, AccountId account) const {
          cross_.contains(hold->round, id);
 }
 
+bool AgentMachine::may_have_left(AccountId account) const {
+  const auto* hold = memory_.holds.find(account);
+  return hold != nullptr && cross_.may_have_left(hold->round, account);
+}
+
 std::optional<RoundFailed> AgentMachine::find_objection(std::optional<std::string> fault) const {
   if (fault) return RoundFailed{RoundFault::Rejected, std::move(*fault)};
   if (state_ != State::Serving) {

@@ -84,10 +84,11 @@ void CrossRounds::interrupt(Effects& out) {
 }
 
 void CrossRounds::take_over(const std::vector<InDoubtRound>& in_doubt, Effects& out) {
-  for (const auto& [id, accounts] : in_doubt) {
+  for (const auto& [id, accounts, leaving] : in_doubt) {
     auto& round = rounds_[id];
     round.state = State::Prepared;
     round.held = accounts;
+    round.leaving.insert(leaving.begin(), leaving.end());
     round.prepared_at_scan = scans_;
     for (const auto account : accounts) {
       memory_.holds.take(account, id, HoldReason::InDoubt);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/invariant.hpp"
+#include "shard-agent/logic/soundness.hpp"
 
 namespace koshel::agent {
 
@@ -12,8 +13,17 @@ using messages::SettleOutcome;
 namespace {
 
 TransferId claim_of(const messages::ReserveOrder& order) {
-  if (const auto* leg = std::get_if<messages::Leg>(&order.what)) return leg->transfer.id;
-  return std::get<messages::OpenAccount>(order.what).opening;
+  struct Visitor {
+    TransferId operator()(const messages::Leg& leg) const { return leg.transfer.id; }
+    TransferId operator()(const messages::OpenAccount& open) const { return open.opening; }
+    TransferId operator()(const messages::Depart& depart) const {
+      return {depart.account, {0, static_cast<std::uint64_t>(depart.move.value())}};
+    }
+    TransferId operator()(const messages::Arrive& arrive) const {
+      return {arrive.account, {0, static_cast<std::uint64_t>(arrive.move.value())}};
+    }
+  };
+  return std::visit(Visitor{}, order.what);
 }
 
 // What an account that is opened is paid in, as a transfer from this shard's own @world.
@@ -26,7 +36,8 @@ bool is_ascending(const std::vector<std::int32_t>& places) {
 }
 
 bool is_yes(const std::optional<messages::Vote>& vote) {
-  return vote && std::holds_alternative<messages::Yes>(*vote);
+  return vote && (std::holds_alternative<messages::Yes>(*vote) ||
+                  std::holds_alternative<messages::Leaving>(*vote));
 }
 
 }  // namespace
@@ -88,6 +99,16 @@ void CrossRounds::admit(RoundId id, Round& round, Slot& slot, Instant now) {
       }
       take(*world);
     }
+    return;
+  }
+  if (const auto account = moving_account(slot.order)) {
+    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
+      slot.vote = *obstacle;
+      return;
+    }
+    take(*account);
+    const bool is_arriving = std::holds_alternative<messages::Arrive>(slot.order.what);
+    (is_arriving ? round.opened : round.leaving).insert(*account);
     return;
   }
   const auto& leg = std::get<messages::Leg>(slot.order.what);
@@ -153,6 +174,10 @@ void CrossRounds::vote(RoundId id, Round& round, const StateRead& reading, const
 
 messages::Vote CrossRounds::evaluate(const Slot& slot, VoteEvaluation& evaluation) {
   if (const auto* leg = std::get_if<messages::Leg>(&slot.order.what)) return evaluation.vote(*leg);
+  if (const auto* depart = std::get_if<messages::Depart>(&slot.order.what)) {
+    return evaluation.vote(*depart);
+  }
+  if (std::holds_alternative<messages::Arrive>(slot.order.what)) return messages::Yes{};
   return evaluation.vote(std::get<messages::OpenAccount>(slot.order.what), slot.accounts.back());
 }
 
@@ -205,27 +230,39 @@ void CrossRounds::prepare(const Asked<messages::Prepare>& asked, const Now& now,
   if (!is_sound || message.survivors.empty() || !is_ascending(message.survivors)) {
     return refuse(RoundFault::Rejected, "the survivors are not those that were voted yes");
   }
+  if (!is_told_heads(round, message)) {
+    return refuse(RoundFault::Rejected, "the heads are not those of accounts that arrive");
+  }
   release_losers(message.round, round, message.survivors);
-  build(round, message.survivors);
+  PrepareRound effect;
+  build(round, message, effect);
   round.request = asked.request;
   round.state = State::Preparing;
   round.heads_after = round.draft.heads_after();
   round.prepared.at = now.calendar;
   round.forgotten = take_settled();
-  out.emplace_back(PrepareRound{round.draft.take_batch(message.round, memory_.epoch, now.calendar),
-                                round.held, round.forgotten});
+  effect.batch = round.draft.take_batch(message.round, memory_.epoch, now.calendar);
+  effect.held = round.held;
+  effect.forgotten = round.forgotten;
+  out.emplace_back(std::move(effect));
 }
 
 // Appends the survivors' entries in the order of the round.
-void CrossRounds::build(Round& round, const std::vector<std::int32_t>& survivors) {
+void CrossRounds::build(Round& round, const messages::Prepare& prepare, PrepareRound& effect) {
   auto& draft = round.draft;
   for (const auto account : round.held) {
-    if (account.is_world() && draft.head(account) == nullptr) {
+    const bool is_arriving = round.opened.contains(account);
+    if (account.is_world() && !is_arriving && draft.head(account) == nullptr) {
       draft.open(account, unopened_world(account.world_currency()), Transfer{});
     }
   }
-  for (const auto place : survivors) {
-    const auto& slot = round.slots[static_cast<std::size_t>(place)];
+  for (std::size_t i = 0; i < prepare.survivors.size(); ++i) {
+    const auto& slot = round.slots[static_cast<std::size_t>(prepare.survivors[i])];
+    if (const auto account = moving_account(slot.order)) {
+      build_move(round, slot, prepare.arriving.empty() ? nullptr : &prepare.arriving[i], effect);
+      round.prepared.legs.push_back(draft.move(*account));
+      continue;
+    }
     if (const auto* leg = std::get_if<messages::Leg>(&slot.order.what)) {
       const auto account = slot.accounts.front();
       round.prepared.legs.push_back(leg->side == messages::Side::Payer
@@ -373,7 +410,9 @@ Aftermath CrossRounds::on(const SettlePreparedDone& event, Effects& out) {
       if (*round.settle_wish) {
         memory_.counters.transfers_applied += static_cast<std::int64_t>(round.prepared.legs.size());
         for (const auto account : round.held) memory_.heads.forget(account);
-        for (const auto& [account, head] : round.heads_after) memory_.heads.put(account, head);
+        for (const auto& [account, head] : round.heads_after) {
+          if (!round.leaving.contains(account)) memory_.heads.put(account, head);
+        }
       }
       settled_.push_back(event.round);
       drop(event.round);

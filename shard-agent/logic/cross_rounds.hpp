@@ -48,6 +48,8 @@ class CrossRounds {
   void take_over(const std::vector<InDoubtRound>& in_doubt, Effects& out);
 
   bool has(RoundId round) const { return rounds_.contains(round); }
+  // True from its prepare until it is settled here: by then the account may have changed elsewhere.
+  bool may_have_left(RoundId round, AccountId account) const;
   bool contains(RoundId round, TransferId id) const;
   std::size_t size() const { return rounds_.size(); }
   std::vector<RoundId> take_settled() { return std::exchange(settled_, {}); }
@@ -76,6 +78,7 @@ class CrossRounds {
     bool has_confirmed = false;      // what the refusals rely on was read, not remembered
     std::vector<AccountId> held;
     boost::unordered_flat_set<AccountId, std::hash<AccountId>> opened;  // not there before
+    boost::unordered_flat_set<AccountId, std::hash<AccountId>> leaving;
     std::vector<AccountHead> heads_after;
     messages::Prepared prepared;
     Instant expires;
@@ -88,7 +91,10 @@ class CrossRounds {
   void vote(RoundId id, Round& round, const StateRead& reading, const Now& now, Effects& out);
   bool confirm_refusals(RoundId id, Round& round, const std::vector<messages::Vote>& votes,
                         Effects& out);
-  void build(Round& round, const std::vector<std::int32_t>& survivors);
+  static bool is_told_heads(const Round& round, const messages::Prepare& prepare);
+  void build(Round& round, const messages::Prepare& prepare, PrepareRound& effect);
+  static void build_move(Round& round, const Slot& slot, const Head* arriving,
+                         PrepareRound& effect);
   void release_losers(RoundId id, Round& round, const std::vector<std::int32_t>& survivors);
   void start_settling(RoundId id, Round& round, bool is_commit, Effects& out);
   void ask_log(RoundId id, Round& round, Effects& out);

@@ -99,6 +99,10 @@ void Draft::set_status(AccountId account, AccountStatus status) {
   append(std::move(entry));
 }
 
+LegState Draft::move(AccountId account) {
+  return append(next_entry(account, EntryKind::Moved));
+}
+
 LegState Draft::open(AccountId account, const Head& limits, const Transfer& opening) {
   Head before = limits;
   before.version = Version(0);

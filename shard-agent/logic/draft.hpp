@@ -24,6 +24,15 @@ struct OpenedAccount {
   bool operator==(const OpenedAccount&) const = default;
 };
 
+// An account that comes with its history or goes, as part of a round.
+struct MovingAccount {
+  MoveId move;
+  AccountId account;
+  CurrencyId currency;
+  Version version;  // its last entry before the round
+  bool operator==(const MovingAccount&) const = default;
+};
+
 struct AppendBatch {
   RoundId round;
   Epoch epoch;
@@ -69,6 +78,8 @@ class Draft {
   void remember_refusal(const Transfer& transfer, const Refusal& refusal);
   void set_limits(AccountId account, Money min, Money max);
   void set_status(AccountId account, AccountStatus status);
+  // The last word of the shard that the account leaves, and the first of the one it comes to.
+  LegState move(AccountId account);
   // A new account, with what `opening` pays in (0: nothing) as part of its first entry.
   LegState open(AccountId account, const Head& limits, const Transfer& opening);
 

@@ -82,6 +82,7 @@ struct PreparedScanned {
 struct InDoubtRound {
   RoundId round;
   std::vector<AccountId> accounts;
+  std::vector<AccountId> leaving = {};  // those that it hands over to another shard
 };
 struct TakenOver {             // of effect TakeOver
   std::optional<Epoch> epoch;  // nullopt: not yet possible, try again
@@ -137,6 +138,8 @@ struct PrepareRound {
   AppendBatch batch;
   std::vector<AccountId> held;     // for the holds row
   std::vector<RoundId> forgotten;  // settled rounds whose holds rows may go
+  std::vector<MovingAccount> departing = {};
+  std::vector<MovingAccount> arriving = {};
 };
 struct SettlePrepared {
   RoundId round;

@@ -43,6 +43,14 @@ Fault fault_of(const messages::OpenAccount& open) {
   return std::nullopt;
 }
 
+Fault fault_of(const messages::Depart&) {
+  return std::nullopt;
+}
+
+Fault fault_of(const messages::Arrive&) {
+  return std::nullopt;
+}
+
 template <class Orders>
 Fault first_fault(const Orders& orders) {
   for (const auto& order : orders) {
@@ -54,17 +62,30 @@ Fault first_fault(const Orders& orders) {
 
 }  // namespace
 
+std::optional<AccountId> moving_account(const messages::ReserveOrder& order) {
+  if (const auto* depart = std::get_if<messages::Depart>(&order.what)) return depart->account;
+  if (const auto* arrive = std::get_if<messages::Arrive>(&order.what)) return arrive->account;
+  return std::nullopt;
+}
+
 Fault find_fault(const messages::LocalRound& round) {
   return first_fault(round.orders);
 }
 
 Fault find_fault(const messages::Reserve& reserve) {
-  boost::unordered_flat_set<AccountId, std::hash<AccountId>> opened;
+  boost::unordered_flat_set<AccountId, std::hash<AccountId>> once;
+  std::size_t departing = 0;
+  std::size_t arriving = 0;
   for (const auto& order : reserve.orders) {
-    const auto* open = std::get_if<messages::OpenAccount>(&order.what);
-    if (open != nullptr && !opened.insert(open->account).second)
-      return "an account is opened twice";
+    if (const auto* open = std::get_if<messages::OpenAccount>(&order.what)) {
+      if (!once.insert(open->account).second) return "an account is opened twice";
+    } else if (const auto account = moving_account(order)) {
+      ++(std::holds_alternative<messages::Arrive>(order.what) ? arriving : departing);
+      if (!once.insert(*account).second) return "an account moves twice";
+    }
   }
+  const auto is_mixed = [&](std::size_t kind) { return kind > 0 && kind < reserve.orders.size(); };
+  if (is_mixed(departing) || is_mixed(arriving)) return "a round of moves has other orders";
   return first_fault(reserve.orders);
 }
 

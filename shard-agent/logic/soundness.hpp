@@ -14,4 +14,7 @@ namespace koshel::agent {
 std::optional<std::string> find_fault(const messages::LocalRound& round);
 std::optional<std::string> find_fault(const messages::Reserve& reserve);
 
+// The account that the order takes away from here or brings here; nullopt: it does neither.
+std::optional<AccountId> moving_account(const messages::ReserveOrder& order);
+
 }  // namespace koshel::agent

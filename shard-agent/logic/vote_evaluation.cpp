@@ -22,6 +22,12 @@ Vote VoteEvaluation::vote(const Leg& leg) {
   return vote(account, *head, transfer.amount, is_payer ? Direction::Debit : Direction::Credit);
 }
 
+Vote VoteEvaluation::vote(const messages::Depart& depart) const {
+  const auto* head = heads_.head(depart.account);
+  if (head == nullptr) return messages::Moved{depart.account};
+  return messages::Leaving{*head};
+}
+
 Vote VoteEvaluation::vote(const messages::OpenAccount& open, AccountId world) {
   if (!open.balance.is_positive()) return messages::Yes{};
   const auto* head = heads_.head(world);

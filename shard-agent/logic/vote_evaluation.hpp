@@ -16,6 +16,8 @@ class VoteEvaluation {
   VoteEvaluation(const Draft& heads, const StoredByKey& stored) : heads_(heads), stored_(stored) {}
 
   messages::Vote vote(const messages::Leg& leg);
+  // Limits and a frozen status go along: they stand in the way of no move.
+  messages::Vote vote(const messages::Depart& depart) const;
   // `world` pays the opening balance in.
   messages::Vote vote(const messages::OpenAccount& open, AccountId world);
 

@@ -53,7 +53,10 @@ Model::Model(std::uint64_t seed, Side side, std::size_t prepared_max)
       chance_(seed),
       server_(scheduler_, chance_, options(prepared_max)),
       shard_(server_, kCluster, kShard),
-      directory_(server_) {}
+      directory_(server_) {
+  directory_.shards.put(ShardId(1), {100, simulation::ShardService::Active});
+  directory_.shards.put(ShardId(2), {100, simulation::ShardService::Active});
+}
 
 BackendId Model::open(const std::string& name, bool is_impatient) {
   auto* backend = server_.connect(name);
@@ -138,8 +141,11 @@ std::vector<std::string> Model::shard_rows() const {
   shard_.round_fences.scan(nullptr, [&](Incarnation incarnation, Sequence fence) {
     return add(row("fence", incarnation, fence));
   });
-  shard_.holds.scan(nullptr, [&](const std::string& gid, const auto& accounts) {
-    return add(row("hold", gid, numbers(accounts)));
+  shard_.holds.scan(nullptr, [&](const std::string& gid, const auto& held) {
+    return add(row("hold", gid, numbers(held.accounts), numbers(held.leaving)));
+  });
+  shard_.moves.scan(nullptr, [&](AccountId account, const auto& moving) {
+    return add(row("move", account, moving.move, moving.is_leaving, moving.copied));
   });
   for (const auto& [gid, prepared] : server_.prepared()) add(row("prepared", gid));
   return rows;
@@ -170,6 +176,22 @@ std::vector<std::string> Model::directory_rows() const {
   });
   directory_.beats.scan(nullptr, [&](Incarnation incarnation, std::int64_t count) {
     return add(row("beats", incarnation, count));
+  });
+  directory_.shards.scan(nullptr, [&](ShardId shard, const auto& it) {
+    const bool is_active = it.state == simulation::ShardService::Active;
+    return add(row("shard", shard, std::string(is_active ? "active" : "draining")));
+  });
+  directory_.rebalance.scan(nullptr, [&](int, const auto& it) {
+    return add(row("rebalance", std::string(to_string(it.state)), it.users_per_second.value_or(0),
+                   it.users_total, it.users_moved, it.entries_copied,
+                   it.error.empty() ? std::string("-") : it.error,
+                   it.holder.value_or(Incarnation()), it.beat, it.last_move));
+  });
+  directory_.planned_moves.scan(nullptr, [&](const auto& way, std::int64_t users) {
+    return add(row("planned", way.first, way.second, users));
+  });
+  directory_.moves.scan(nullptr, [&](AccountId account, const auto& moving) {
+    return add(row("move", account, moving.move, moving.source, moving.target, moving.is_cut_over));
   });
   return rows;
 }

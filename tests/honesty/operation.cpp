@@ -46,6 +46,32 @@ Result<std::string> as_text(directory::CreateUsersOutcome outcome) {
       return Error{Fault::Internal, "a name is taken", "KO011"};
     case directory::CreateUsersOutcome::Decided:
       return Error{Fault::Internal, "the round is decided", "KO010"};
+    case directory::CreateUsersOutcome::ShardClosed:
+      return Error{Fault::Internal, "a shard takes no new users", "KO013"};
+  }
+  std::abort();
+}
+
+Result<std::string> as_text(directory::MoveUsersOutcome outcome) {
+  switch (outcome) {
+    case directory::MoveUsersOutcome::Moved:
+      return std::string();
+    case directory::MoveUsersOutcome::NotAsBelieved:
+      return Error{Fault::Internal, "not as believed", "KO012"};
+    case directory::MoveUsersOutcome::Decided:
+      return Error{Fault::Internal, "the round is decided", "KO010"};
+  }
+  std::abort();
+}
+
+Result<std::string> as_text(directory::StartOutcome outcome) {
+  switch (outcome) {
+    case directory::StartOutcome::Started:
+      return text_of(true);
+    case directory::StartOutcome::InProgress:
+      return text_of(false);
+    case directory::StartOutcome::TargetDrained:
+      return Error{Fault::Internal, "a shard takes no new users", "KO013"};
   }
   std::abort();
 }

@@ -9,6 +9,7 @@
 #include "base/result.hpp"
 #include "directory/io/decision_log.hpp"
 #include "directory/io/directory_store.hpp"
+#include "directory/io/rebalance_store.hpp"
 #include "platform/postgres.hpp"
 #include "tests/honesty/text.hpp"
 #include "tests/simulation/postgres/server.hpp"
@@ -19,11 +20,12 @@ namespace koshel::honesty {
 struct Session {
   Session(const boost::asio::any_io_executor& loop, const platform::DatabaseConfig& config,
           const std::string& name)
-      : pool(loop, config, name), log(pool), store(pool) {}
+      : pool(loop, config, name), log(pool), store(pool), rebalance(pool) {}
 
   platform::PgPool pool;
   directory::DecisionLog log;
   directory::DirectoryStore store;
+  directory::RebalanceStore rebalance;
   int pid = 0;
   bool is_impatient = false;  // its lock_timeout is short
   bool is_running = false;
@@ -43,6 +45,12 @@ struct Operation {
 
 // What DecisionLog has made values of are SQLSTATEs, and a transaction they were in has failed.
 Result<std::string> as_text(directory::CreateUsersOutcome outcome);
+Result<std::string> as_text(directory::MoveUsersOutcome outcome);
+Result<std::string> as_text(directory::StartOutcome outcome);
+template <class T>
+concept Outcome = requires(T value) {
+  { as_text(value) } -> std::same_as<Result<std::string>>;
+};
 template <class T>
 simulation::Task<std::string> as_text(simulation::Task<T> program) {
   if constexpr (std::is_void_v<T>) {
@@ -59,7 +67,7 @@ boost::asio::awaitable<Result<std::string>> as_text(boost::asio::awaitable<Resul
   if (!result) co_return result.error();
   if constexpr (std::is_void_v<T>) {
     co_return std::string();
-  } else if constexpr (std::is_same_v<T, directory::CreateUsersOutcome>) {
+  } else if constexpr (Outcome<T>) {
     co_return as_text(result.value());
   } else {
     co_return text_of(result.value());

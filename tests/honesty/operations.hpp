@@ -17,6 +17,10 @@ struct Values {
 Operation draw_shard_operation(simulation::Chance& chance, const Values& values, Model& model,
                                const Backend& backend);
 Operation draw_directory_operation(simulation::Chance& chance, const Values& values, Model& model);
+// Those of sql/shard/0002_moves.sql and sql/directory/0002_rebalance.sql.
+Operation draw_shard_move_operation(simulation::Chance& chance, const Values& values, Model& model,
+                                    const Backend& backend);
+Operation draw_rebalance_operation(simulation::Chance& chance, const Values& values, Model& model);
 // Of the shard's own form and of others.
 std::string draw_gid(simulation::Chance& chance);
 

@@ -32,7 +32,8 @@ constexpr auto kShardRows = R"(
    where is_anchor and transfer is not null
   union all select concat_ws(' ', 'applied', incarnation, sequence, is_void) from applied_rounds
   union all select concat_ws(' ', 'fence', incarnation, sequence) from round_fences
-  union all select concat_ws(' ', 'hold', gid, array_to_string(accounts, ',')) from holds
+  union all select concat_ws(' ', 'hold', gid, array_to_string(accounts, ','), array_to_string(leaving, ',')) from holds
+  union all select concat_ws(' ', 'move', account, move, is_leaving, copied) from moves
   union all
   select concat_ws(' ', 'prepared', gid) from pg_prepared_xacts
    where database = current_database())";
@@ -44,13 +45,22 @@ constexpr auto kDirectoryRows = R"(
   select concat_ws(' ', 'decision', incarnation, sequence, is_commit,
            array_to_string(participants, ','), asked) from decisions
   union all select concat_ws(' ', 'incarnation', id, fence, is_closed) from incarnations
-  union all select concat_ws(' ', 'beats', incarnation, count) from beats)";
+  union all select concat_ws(' ', 'beats', incarnation, count) from beats
+  union all select concat_ws(' ', 'shard', id, state) from shards
+  union all
+  select concat_ws(' ', 'rebalance', state, coalesce(users_per_second, 0), users_total, users_moved,
+           entries_copied, coalesce(error, '-'), coalesce(holder, 0), beat, last_move) from rebalance
+  union all select concat_ws(' ', 'planned', source, target, users) from planned_moves
+  union all
+  select concat_ws(' ', 'move', account, move, source, target, is_cut_over) from moves)";
 constexpr auto kEmptyShard = R"(
   delete from accounts; delete from entries; delete from applied_rounds; delete from round_fences;
-  delete from holds;
+  delete from holds; delete from moves;
   update identity set epoch = 0, taken_by = '', incarnation_floor = 0)";
 constexpr auto kEmptyDirectory = R"(
-  delete from users; delete from decisions; delete from incarnations;
+  delete from users; delete from decisions; delete from incarnations; delete from moves;
+  delete from planned_moves; delete from rebalance; insert into rebalance default values;
+  update shards set state = 'active';
   update cluster set last_user = 0, last_incarnation = 0)";
 constexpr auto kPrepared = "select gid from pg_prepared_xacts where database = current_database()";
 

@@ -148,4 +148,83 @@ agent::ForgetRounds ShardDraw::forget() {
   return forget;
 }
 
+// ---- moves
+
+MoveId ShardDraw::move() {
+  return MoveId(chance_.between(1, 3));
+}
+
+std::vector<simulation::StoredEntry> ShardDraw::chunk() {
+  std::vector<simulation::StoredEntry> chunk;
+  for (const auto account : some_accounts()) {
+    const auto* row = db_.moves.read(backend_, account);
+    auto version = row == nullptr ? Version() : row->copied;
+    if (chance_.is_hit(0.15) && version > Version()) version = Version(version.value() - 1);
+    if (chance_.is_hit(0.05)) version = version.next();
+    for (auto left = chance_.between(1, 3); left > 0; --left) {
+      version = version.next();
+      Entry entry;
+      entry.account = account;
+      entry.version = version;
+      entry.amount = Money(1);
+      entry.balance = Money(version.value());
+      entry.min_balance = Money(-60);
+      entry.max_balance = Money(150);
+      entry.transfer =
+          TransferId(account, {0, static_cast<std::uint64_t>(1'000 + version.value())});
+      entry.is_anchor = version.value() % 2 == 0;
+      chunk.push_back({entry, Timestamp(std::chrono::microseconds(1'795'000'000'000'000))});
+    }
+  }
+  if (chance_.is_hit(0.2)) std::ranges::reverse(chunk);
+  return chunk;
+}
+
+void ShardDraw::add_departing(agent::PrepareRound& round) {
+  for (const auto& head : round.batch.heads) {
+    if (!chance_.is_hit(0.4)) continue;
+    round.departing.push_back({move(), head.account, kCurrency, head.version});
+  }
+}
+
+void ShardDraw::add_arriving(agent::PrepareRound& round) {
+  for (int i = 1; i <= values_.accounts; ++i) {
+    const AccountId account(i);
+    const auto* row = db_.moves.read(backend_, account);
+    const auto* last =
+        row == nullptr ? nullptr : db_.entries.read(backend_, {account, row->copied});
+    const bool is_meant = last != nullptr && chance_.is_hit(row->is_leaving ? 0.1 : 0.8);
+    if (!is_meant) continue;
+    auto version = row->copied;
+    if (chance_.is_hit(0.1)) version = version.next();
+    round.arriving.push_back(
+        {chance_.is_hit(0.9) ? row->move : move(), account, kCurrency, version});
+    round.batch.heads.push_back({account, row->copied, last->entry.balance});
+    auto moved = last->entry;
+    moved.version = moved.version.next();
+    moved.kind = EntryKind::Moved;
+    moved.amount = Money();
+    moved.transfer.reset();
+    moved.is_anchor = false;
+    moved.counterparty = AccountId();
+    moved.metadata.clear();
+    moved.refusal.reset();
+    round.batch.entries.push_back(moved);
+  }
+}
+
+agent::PrepareRound ShardDraw::prepare_round() {
+  agent::PrepareRound round{batch(), some_accounts(), some_rounds(), {}, {}};
+  if (!chance_.is_hit(0.4)) return round;
+  if (chance_.is_hit(0.5)) {
+    add_departing(round);
+  } else {
+    round.batch.heads.clear();
+    round.batch.opened.clear();
+    round.batch.entries.clear();
+    add_arriving(round);
+  }
+  return round;
+}
+
 }  // namespace koshel::honesty

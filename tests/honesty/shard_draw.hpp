@@ -22,9 +22,15 @@ class ShardDraw {
   std::vector<TransferId> some_transfers();
   agent::AppendBatch batch();
   agent::ForgetRounds forget();
+  MoveId move();
+  // Entries of accounts that are to arrive, as they would come from where these were.
+  std::vector<simulation::StoredEntry> chunk();
+  agent::PrepareRound prepare_round();
 
  private:
   void add_account(agent::AppendBatch& batch, AccountId account);
+  void add_departing(agent::PrepareRound& round);
+  void add_arriving(agent::PrepareRound& round);
   Entry next_entry(AccountId account, Version version, Money& balance);
 
   simulation::Chance& chance_;

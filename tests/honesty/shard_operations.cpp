@@ -9,6 +9,14 @@ using simulation::Chance;
 
 namespace {
 
+std::string text_of_moving(const std::vector<agent::MovingAccount>& moving) {
+  std::string text;
+  for (const auto& [move, account, currency, version] : moving) {
+    text += " " + text_of(account) + "/" + text_of(version) + " by " + text_of(move);
+  }
+  return text;
+}
+
 const agent::Identity& identity() {
   static const agent::Identity it{kCluster, "shard-1", kShard};
   return it;
@@ -40,10 +48,11 @@ Operation append(ShardDraw& draw, simulation::ShardDatabase& db) {
 }
 
 Operation prepare(ShardDraw& draw, simulation::ShardDatabase& db) {
-  const agent::PrepareRound round{draw.batch(), draw.some_accounts(), draw.some_rounds()};
+  const auto round = draw.prepare_round();
   auto operation = ledger_operation(
       "prepare, held " + list_of(round.held, Order::Kept) + ", forgotten " +
-          list_of(round.forgotten) + ", " + text_of(round.batch),
+          list_of(round.forgotten) + ", departing" + text_of_moving(round.departing) +
+          ", arriving" + text_of_moving(round.arriving) + ", " + text_of(round.batch),
       [&db, round](Backend& b) { return db.prepare(b, round); },
       [round](pqxx::connection& c) { agent::prepare(c, identity(), round); });
   operation.fits_block = false;
@@ -166,6 +175,7 @@ Operation draw_shard_operation(Chance& chance, const Values& values, Model& mode
                                const Backend& backend) {
   ShardDraw draw(chance, values, model, backend);
   auto& db = model.shard();
+  if (chance.is_hit(0.3)) return draw_shard_move_operation(chance, values, model, backend);
   const auto number = chance.between(1, 100);
   if (number <= 30) return append(draw, db);
   if (number <= 48) return prepare(draw, db);

@@ -52,7 +52,8 @@ std::string text_of(const agent::AccountHead& account) {
 }
 
 std::string text_of(const agent::InDoubtRound& round) {
-  return text_of(round.round) + " holds " + list_of(round.accounts, Order::Kept);
+  return text_of(round.round) + " holds " + list_of(round.accounts, Order::Kept) + ", of them " +
+         list_of(round.leaving, Order::Kept) + " leave";
 }
 
 std::string text_of(const agent::PreparedScanned::Found& found) {
@@ -119,6 +120,50 @@ std::string text_of(const directory::NamedRoute& route) {
   return joined({route.name, text_of(route.route.account), text_of(route.route.currency),
                  text_of(route.route.shard), text_of(route.route.version)},
                 Order::Kept, " ");
+}
+
+// As the SQL function says it.
+std::string text_of(directory::DrainShardOutcome outcome) {
+  switch (outcome) {
+    case directory::DrainShardOutcome::Draining:
+      return "draining";
+    case directory::DrainShardOutcome::Unknown:
+      return "unknown";
+    case directory::DrainShardOutcome::LastActive:
+      return "last";
+    case directory::DrainShardOutcome::IsBeingFilled:
+      return "filling";
+  }
+  std::abort();
+}
+
+std::string text_of(const directory::RebalanceHold& hold) {
+  return joined(
+      {std::string(to_string(hold.state)), std::to_string(hold.users_per_second.value_or(0)),
+       text_of(hold.holder), std::to_string(hold.beat)},
+      Order::Kept, " ");
+}
+
+std::string text_of(const directory::OpenMove& move) {
+  std::vector<std::string> accounts;
+  for (const auto& [account, is_cut_over] : move.accounts) {
+    accounts.push_back(text_of(account) + (is_cut_over ? "!" : ""));
+  }
+  return text_of(move.move) + " from " + text_of(move.source) + " to " + text_of(move.target) +
+         " of " + joined(std::move(accounts), Order::Kept, " ");
+}
+
+std::string text_of(const messages::CopiedTo& copied) {
+  return text_of(copied.account) + "/" + text_of(copied.version);
+}
+
+std::string text_of(const messages::EntriesRead& read) {
+  auto text = text_of(read.is_owned);
+  for (const auto& [entry, at] : read.entries) {
+    text += " " + text_of(entry.account) + "/" + text_of(entry.version) + "=" +
+            number(entry.balance) + "@" + format_rfc3339(at);
+  }
+  return text;
 }
 
 std::string text_of(const agent::AppendBatch& batch) {

@@ -6,8 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "base/messages/moves.hpp"
 #include "base/messages/rounds.hpp"
+#include "directory/io/rebalance_store.hpp"
 #include "directory/logic/decisions.hpp"
+#include "directory/logic/rebalance.hpp"
 #include "directory/logic/route_cache.hpp"
 #include "shard-agent/logic/events.hpp"
 
@@ -43,6 +46,18 @@ std::string text_of(const directory::LogState& state);
 std::string text_of(const directory::Fences& fences);
 std::string text_of(const directory::CommittedRound& round);
 std::string text_of(const directory::NamedRoute& route);
+std::string text_of(directory::DrainShardOutcome outcome);
+std::string text_of(const directory::RebalanceHold& hold);
+std::string text_of(const directory::OpenMove& move);
+std::string text_of(const messages::CopiedTo& copied);
+std::string text_of(const messages::EntriesRead& read);
+inline std::string text_of(const std::string& text) {
+  return text;
+}
+template <class T>
+std::string text_of(const std::optional<T>& value) {
+  return value ? text_of(*value) : "none";
+}
 
 template <class T>
 std::string list_of(const std::vector<T>& items, Order order = Order::Sorted) {

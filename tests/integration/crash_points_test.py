@@ -6,12 +6,13 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
 import unittest
 
-from tests.support.harness import BIN, ROOT, Client, cluster, free_port, wait_until
+from tests.support.harness import ROOT, Client, cluster, wait_until
 from tests.support.psql import Psql
+from tests.support.rebalance import Movement
+from tests.support.rival import rival_of
 from tests.support.traffic import Traffic
 from tests.support.verdicts import Verdicts
 
@@ -25,19 +26,36 @@ COORDINATOR = """  agent_timeout_ms: 1000
   directory_refresh_ms: 200
   log_keep_interval_ms: 100
   incarnation_dead_after_ms: 2000
+  rebalance:
+    users_per_move: 4
+    entries_per_chunk: 100
+    beat_ms: 50
+    lease_ms: 400
+    retry_ms: 50
 """
+MOVER = ("read_chunk", "write_chunk", "begin_arrival", "clean_move", "move_users", "beat_rebalance", "read_moves",
+         "take_move", "take_leftovers", "end_move", "end_rebalance")  # what the coordinator does that moves users
 DAEMONS = ("agent-1", "agent-2", "coordinator-1", "coordinator-2")
 HOPE = 1.5  # seconds others are given to settle what a stopped process has left; alone it may have to wake
 OLD = "prepared < clock_timestamp() - interval '1 s'"
 
 
-# What PostgreSQL shows as the query of a session at each step.
+# What PostgreSQL shows as the query of a session at each step, how often the session and the server are ended in it.
+PREPARE = "^begin; set local synchronous_commit = off; insert into holds"
 STATEMENTS = {
-    "PREPARE TRANSACTION": ("shard-1", "begin; set local synchronous_commit = off; insert into holds%"),
-    "COMMIT PREPARED": ("shard-1", "commit prepared%"),
-    "the append": ("shard-1", "select append_round(%"),
-    "the decision": ("directory", "select decide(%"),
-    "the new users": ("directory", "select create_users(%"),
+    "PREPARE TRANSACTION": ("shard-1", PREPARE, 6, 2),
+    "COMMIT PREPARED": ("shard-1", "^commit prepared", 6, 2),
+    "the append": ("shard-1", "^select append_round[(]", 6, 2),
+    "the decision": ("directory", "^select decide[(]", 6, 2),
+    "the new users": ("directory", "^select create_users[(]", 6, 2),
+    "a move's begin": ("shard-1", "begin_arrival[(]", 2, 1),
+    "reading a chunk": ("shard-1", "read_chunk[(]", 2, 1),
+    "writing a chunk": ("shard-1", "write_chunk[(]", 2, 1),
+    "cut-over, source": ("shard-1", PREPARE + ".*, .[{][0-9,]+[}]., .[{][0-9,]+[}]. from identity", 3, 2),
+    "cut-over, target": ("shard-1", PREPARE + ".*select arrive[(]", 3, 2),
+    "cut-over, decision": ("directory", "^select move_users[(]", 3, 2),
+    "cleaning up": ("shard-1", "clean_move[(]", 2, 1),
+    "taking a move": ("directory", "take_move[(]", 2, 1),
 }
 CATCH = """
 create or replace function pg_temp.catch(pattern text, is_to_end boolean) returns integer
@@ -47,7 +65,7 @@ begin
   for i in 1..20000 loop
     perform pg_stat_clear_snapshot();
     select pid into caught from pg_stat_activity
-     where state = 'active' and pid <> pg_backend_pid() and query like pattern limit 1;
+     where state = 'active' and pid <> pg_backend_pid() and query ~ pattern limit 1;
     if caught is not null then
       if is_to_end then perform pg_terminate_backend(caught); end if;
       return caught;
@@ -57,6 +75,11 @@ begin
   return null;
 end $$
 """
+
+
+def is_movers(point):
+    kind, step, _ = point.split(".")
+    return kind == "coordinator" and step in MOVER
 
 
 def shard_of(agent):
@@ -146,6 +169,8 @@ class CrashPointsTest(unittest.TestCase):
         with open(self.log(name)) as log:
             log.seek(0, os.SEEK_END)
             self.arm(name, point, action)
+            if is_movers(point):
+                self.hand_rebalance_to(name)
             said = ""
             pulled = time.monotonic()
 
@@ -193,6 +218,18 @@ class CrashPointsTest(unittest.TestCase):
             self.arm(name, "coordinator.local.after", "drop")
         elif step in ("close", "confirm", "forget"):
             self.leave_an_incarnation_behind()
+        elif is_movers(point):
+            self.hand_rebalance_to(name)
+
+    def hand_rebalance_to(self, name):
+        """As if it had taken over: who moved users until now is refused from now on."""
+        self.sql["directory"].rows(f"update rebalance set holder = {self.incarnation(name)} where state = 'running'")
+
+    def wait_for_other_mover(self, name):
+        """Who moves users after `name`, which stopped, has not beaten for the time of a lease."""
+        incarnation = str(self.incarnation(name))
+        wait_until(lambda: self.sql["directory"].rows("select holder from rebalance where holder is not null") not in
+                   ([], [[incarnation]]), "another coordinator moves users")
 
     def leave_an_incarnation_behind(self):
         """As a coordinator leaves it that was closed before shard 1 confirmed its last round."""
@@ -215,16 +252,19 @@ class CrashPointsTest(unittest.TestCase):
             return None
 
     def wait_until_settled(self, traffic):
-        """All serve, nothing stays in doubt, and transfers of each kind go on. Returns who had ended by itself."""
+        """All serve, nothing stays in doubt, transfers of each kind go on, and users arrive where they are to go.
+        Returns who had ended by itself."""
         before = dict(traffic.done)
+        moved_before = self.movement.ended
         ended = []
 
         def is_settled():
             traffic.raise_faults()
+            self.movement.raise_fault()
             self.wake_all(0)  # of points at random one may have fired just now
             ended.extend(self.restart_dead())
             return (all(traffic.done[kind] > before[kind] + 2 for kind in ("local", "cross", "user", "limits"))
-                    and self.prepared(OLD) == set())
+                    and self.movement.ended > moved_before and self.prepared(OLD) == set())
 
         wait_until(is_settled, f"all is settled: {traffic.done} after {before}", seconds=90)
         return ended
@@ -248,6 +288,12 @@ class CrashPointsTest(unittest.TestCase):
 
     # ---- the tests
 
+    @contextlib.contextmanager
+    def load(self, mark):
+        """Clients go on and users move."""
+        with Traffic(self.cluster, mark) as traffic, Movement(self.cluster) as self.movement:
+            yield traffic
+
     def walk(self, name, point, action, traffic):
         self.fire(name, point, action)
         with self.told(point, action, name) as outcome:
@@ -256,6 +302,8 @@ class CrashPointsTest(unittest.TestCase):
             elif action == "hang":
                 began = time.monotonic()
                 left, still = self.let_others_settle(HOPE)
+                if is_movers(point):
+                    self.wait_for_other_mover(name)
                 outcome.append(f"stopped for {time.monotonic() - began:.1f} s, {left} in doubt, {still} until it woke")
                 os.kill(self.pids[name], signal.SIGCONT)
             outcome.extend(f"{each} ended by itself" for each in self.wait_until_settled(traffic))
@@ -263,7 +311,7 @@ class CrashPointsTest(unittest.TestCase):
     def test_every_point_dies_stops_and_loses_its_reply(self):
         documented = (ROOT / "docs" / "crash-points.md").read_text()
         count = 0
-        with Traffic(self.cluster, "walk") as traffic:
+        with self.load("walk") as traffic:
             for kind in ("agent", "coordinator"):
                 for point in self.points(kind):
                     step = point["point"].removeprefix(kind + ".").removesuffix(".before").removesuffix(".after")
@@ -276,7 +324,7 @@ class CrashPointsTest(unittest.TestCase):
         self.finish(traffic, f"{count} points and actions")
 
     def check_now(self, traffic):
-        with traffic.paused():
+        with traffic.paused(), self.movement.paused():
             self.cluster.check_books()
 
     def finish(self, traffic, what):
@@ -286,14 +334,14 @@ class CrashPointsTest(unittest.TestCase):
             with open(self.log(name)) as log:
                 self.assertEqual([line for line in log if " critical " in line], [], "an alarm was given")
         print(self.verdicts.check())
-        print(f"{what}; {traffic.done}, {traffic.unclear} transfers unclear at first", flush=True)
+        print(f"{what}; {self.movement.ended} times users were moved; {traffic.done}, {traffic.unclear} transfers unclear at first", flush=True)
 
     def test_an_agent_that_was_replaced_while_it_stopped_does_no_harm(self):
-        with Traffic(self.cluster, "replaced") as traffic:
+        with self.load("replaced") as traffic:
             for count, point in enumerate(self.points("agent")):
                 name = f"agent-{1 + count % 2}"
                 self.fire(name, point["point"], "hang")
-                with self.told(point["point"], "replaced", name) as outcome, self.rival_of(name):
+                with self.told(point["point"], "replaced", name) as outcome, rival_of(self.cluster, name):
                     left, still = self.let_others_settle(30)
                     self.assertEqual(still, 0, "the new agent leaves something in doubt")
                     outcome.append(f"{left} in doubt")
@@ -303,33 +351,8 @@ class CrashPointsTest(unittest.TestCase):
                     self.wait_until_settled(traffic)
         self.finish(traffic, "every point of an agent that was replaced")
 
-    @contextlib.contextmanager
-    def rival_of(self, name):
-        """A second agent on the same shard, which has taken over."""
-        port, own_port = free_port(), self.url[name].rsplit(":", 1)[1]
-        config = os.path.join(self.cluster.dir, "rival.yml")
-        with open(os.path.join(self.cluster.path, name + ".yml")) as own, open(config, "w") as out:
-            out.write(own.read().replace(f"listen: 127.0.0.1:{own_port}", f"listen: 127.0.0.1:{port}"))
-        with open(os.path.join(self.cluster.path, "log", "rival.log"), "a") as log:
-            rival = subprocess.Popen([BIN / "koshel-shard-agent", "--config", config], stderr=log)
-        try:
-            wait_until(lambda: self.is_serving(port), "the rival serves")
-            yield
-        finally:
-            rival.terminate()
-            rival.wait(60)
-
-    def is_serving(self, port):
-        client = Client(f"http://127.0.0.1:{port}")
-        try:
-            return client.get("/readyz").status == 200
-        except OSError:
-            return False
-        finally:
-            client.connection.close()
-
     def test_a_coordinator_that_slept_until_its_incarnation_was_forgotten_does_no_harm(self):
-        with Traffic(self.cluster, "slept") as traffic:
+        with self.load("slept") as traffic:
             for point in self.points("coordinator"):
                 # The older one, for what is forgotten is forgotten up to the oldest that lives.
                 name = min(("coordinator-1", "coordinator-2"), key=self.incarnation)
@@ -362,7 +385,7 @@ class CrashPointsTest(unittest.TestCase):
         chance = random.Random(seed)
         points = [(kind, each["point"], action) for kind in ("agent", "coordinator")
                   for each in self.points(kind) for action in each["actions"]]
-        with Traffic(self.cluster, "random") as traffic:
+        with self.load("random") as traffic:
             for _ in range(8):
                 for _ in range(12):
                     self.disturb(chance, points, traffic)
@@ -391,14 +414,14 @@ class CrashPointsTest(unittest.TestCase):
         # Microseconds before each flush, so that it is easier to hit.
         self.set_everywhere("set commit_delay = 30000", "set commit_siblings = 0")
         self.addCleanup(self.set_everywhere, "reset commit_delay", "reset commit_siblings")
-        with Traffic(self.cluster, "aimed") as traffic:
-            for what, (server, pattern) in STATEMENTS.items():
+        with self.load("aimed") as traffic:
+            for what, (server, pattern, ends, stops_wanted) in STATEMENTS.items():
                 caught = 0
-                for _ in range(6):
+                for _ in range(ends):
                     caught += self.catch(server, pattern, True) is not None
                     self.wait_until_settled(traffic)
                 stops = 0
-                for _ in range(2):
+                for _ in range(stops_wanted):
                     if self.catch(server, pattern, False) is not None:
                         self.stop_at_once(server)
                         stops += 1

@@ -27,7 +27,13 @@ class OperationTest(ApiCase):
             ("GET", "/v1/transfers/{id}"): (None, 200),
             ("GET", "/v1/admin/shards"): (None, 200),
             ("POST", "/v1/admin/shards"): ({"name": "shard-1", "agent": agent}, 409),
+            ("DELETE", "/v1/admin/shards/{name}"): (None, 404),
+            ("POST", "/v1/admin/shards/{name}/drain"): (None, 404),
+            ("GET", "/v1/admin/rebalance"): (None, 200),
+            ("POST", "/v1/admin/rebalance"): ({"action": "cancel"}, 200),
+            ("GET", "/v1/admin/rebalance/plan"): (None, 200),
             ("GET", "/v1/admin/rounds/unresolved"): (None, 200),
+            ("POST", "/v1/admin/audit"): (None, 200),
         }
         for path, method in itertools.product(("/healthz", "/readyz", "/metrics", "/openapi.yaml"),
                                               ("GET", "HEAD")):

@@ -2,15 +2,15 @@
 
 import os
 import signal
-import subprocess
 import threading
 import unittest
 import uuid
 
 from tests.support.batch_load import BatchLoad
 from tests.support.doubt import PreparedWatch, kill_all, nothing_in_doubt, restart_all, round_of
-from tests.support.harness import BIN, Client, cluster, free_port, wait_until
+from tests.support.harness import Client, cluster, wait_until
 from tests.support.load import Load
+from tests.support.rival import rival_of
 
 
 def more_than(load, count):
@@ -204,24 +204,7 @@ class RecoveryTest(unittest.TestCase):
         before = self.api.balance(on_one[0])
         status = self.cluster.processes()["agent-1"]
         os.kill(status["pid"], signal.SIGSTOP)
-        config = os.path.join(self.cluster.path, "agent-1.yml")
-        text = open(config).read()
-        port = status["url"].rsplit(":", 1)[1]
-        second_port = free_port()
-        second_config = os.path.join(self.cluster.dir, "second.yml")
-        with open(second_config, "w") as out:
-            out.write(text.replace(f":{port}", f":{second_port}"))
-        second = subprocess.Popen([BIN / "koshel-shard-agent", "--config", second_config],
-                                  stderr=subprocess.DEVNULL)
-        try:
-            def is_ready():
-                try:
-                    url = f"http://127.0.0.1:{second_port}"
-                    return self.client(url).get("/readyz").status == 200
-                except OSError:
-                    return False
-
-            wait_until(is_ready, "the second agent")
+        with rival_of(self.cluster, "agent-1"):
             os.kill(status["pid"], signal.SIGCONT)
             # Whatever the old one is asked now, it must not answer from what it remembers.
             for payee in names:
@@ -230,9 +213,6 @@ class RecoveryTest(unittest.TestCase):
                         reply = self.api.transfer(on_one[0], payee, amount, Koshel_Deadline_Ms=2000)
                         self.assertIn(reply.status, (503, 504), reply.text)
             wait_until(lambda: self.cluster.processes()["agent-1"]["pid"] is None, "the old agent's end")
-        finally:
-            second.send_signal(signal.SIGTERM)
-            second.wait(30)
         self.cluster.restart("agent-1")
         self.assertEqual(self.api.balance(on_one[0]), before)
         self.cluster.check_books()

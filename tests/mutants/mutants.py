@@ -2,7 +2,8 @@
 
 A mutant is one change of text or several in a copy of the sources. The text to be changed must be in its file
 exactly once; who changes that code changes its mutants with it. What SQL functions guard is broken in the
-simulator's model of them; tests/honesty holds that model against real servers.
+simulator's model of them, which tests/honesty holds against real servers, or, if nothing the simulator sees depends
+on it, where it stands; `killers` are then the modules of tests on real processes one of which has to fail.
 """
 
 import typing
@@ -11,6 +12,7 @@ AGENT = "shard-agent/logic/"
 COORDINATOR = "coordinator/logic/"
 SHARD = "tests/simulation/postgres/shard_database.cpp"
 DIRECTORY = "tests/simulation/postgres/directory_database.cpp"
+OLD_AGENTS = ("integration.old_agents_test",)
 
 
 class Change(typing.NamedTuple):
@@ -23,10 +25,11 @@ class Mutant(typing.NamedTuple):
     name: str
     breaks: str
     changes: tuple
+    killers: tuple = ()
 
 
-def mutant(name, breaks, *changes):
-    return Mutant(name, breaks, tuple(Change(*change) for change in changes))
+def mutant(name, breaks, *changes, killers=()):
+    return Mutant(name, breaks, tuple(Change(*change) for change in changes), killers)
 
 
 MUTANTS = [
@@ -172,7 +175,9 @@ MUTANTS = [
     # ---- what else is guarded
 
     mutant("epoch_is_not_checked", "an append of an older agent is refused",
-           (SHARD, "  check_epoch(backend, batch.epoch);\n", "")),
+           ("sql/shard/0001_ledger.sql",
+            "  perform check_epoch(p_epoch);\n  insert into applied_rounds", "  insert into applied_rounds"),
+           killers=OLD_AGENTS),
     mutant("epoch_of_votes", "a prepare goes by votes of this epoch only",
            (AGENT + "cross_rounds.cpp", "if (message.epoch != memory_.epoch) {", "if (false) {")),
     mutant("rounds_are_never_over", "a round that was forgotten is refused",
@@ -203,8 +208,9 @@ MUTANTS = [
             "  if (direction == Direction::Debit) hopeful.balance = *head.balance.plus(sums.credits);\n"
             "  if (!total || check(account, hopeful, *total)) return messages::Retry{};")),
     mutant("holds_are_not_written", "a take-over finds the accounts of what is prepared",
-           (SHARD, "  if (is_newest) co_await holds.insert(backend, gid, round.held);\n",
-            "")),
+           ("shard-agent/io/append_sql.cpp", "' from identity where epoch = \"",
+            "' from identity where false and epoch = \""),
+           killers=OLD_AGENTS),
     mutant("holds_rows_stay", "holds rows of settled rounds go",
            (AGENT + "cross_rounds.cpp", "      settled_.push_back(event.round);\n", "")),
     mutant("reservations_never_expire", "a reservation whose coordinator is gone ends",
@@ -215,8 +221,7 @@ MUTANTS = [
            (AGENT + "cross_rounds.cpp", "  if (round.expires <= now.steady) {\n    drop(message.round);",
             "  if (false) {\n    drop(message.round);")),
     mutant("older_sessions_go_on", "a take-over ends the sessions of older agents",
-           (SHARD,
-            "const bool are_gone = co_await end_older_sessions(backend, *done.epoch);", "const bool are_gone = true;")),
+           ("shard-agent/io/ledger_store.cpp", "    end_older_sessions(session, epoch);\n", ""), killers=OLD_AGENTS),
     mutant("take_over_looks_away", "a take-over holds what is prepared",
            (AGENT + "cross_recovery.cpp", "      memory_.holds.take(account, id, HoldReason::InDoubt);\n", "")),
     mutant("heads_survive_the_connection", "heads are forgotten with a lost connection",

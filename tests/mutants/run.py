@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Shows that the tests would catch the bugs that such systems really had: builds a changed copy of the sources
-for each mutant of mutants.py, and runs the simulator and the unit tests on it. Ends with 1 if a mutant survives.
+for each mutant of mutants.py, and runs the simulator and the unit tests on it, or the tests on real processes that the
+mutant names. Ends with 1 if a mutant survives.
 
 tests/mutants/run.py [--list] [--quick] [--seeds N] [NAME...]
 """
@@ -21,6 +22,7 @@ from mutants import MUTANTS, QUICK
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPY = ROOT / "build-mutants" / "src"
 BUILD = ROOT / "build-mutants" / "build"
+PROGRAMS = ["koshel", "koshel-coordinator", "koshel-shard-agent", "honesty"]  # of the tests on real processes
 UNIT_TESTS = ["unit_base", "unit_agent", "unit_coordinator"]
 SIMULATION_SECONDS = 120
 KILLED_ALREADY_SECONDS = 12  # the simulator's time for a mutant that a unit test has killed
@@ -48,20 +50,20 @@ def copy_tree():
             path.unlink()
 
 
-def build():
+def build(*targets):
     """None, or what the compiler said."""
-    done = subprocess.run(["cmake", "--build", BUILD, "-j2", "--target", "simulation", *UNIT_TESTS],
+    done = subprocess.run(["cmake", "--build", BUILD, "-j2", "--target", *targets],
                           capture_output=True, text=True,
                           env={**os.environ, "CCACHE_BASEDIR": str(COPY), "CCACHE_NOHASHDIR": "1"})
     return None if done.returncode == 0 else (done.stdout + done.stderr)[-3000:]
 
 
-def configure():
+def configure(has_killers):
     done = subprocess.run(["cmake", "-S", COPY, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                            "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -w"], capture_output=True, text=True)
     if done.returncode != 0:
         raise Broken(done.stdout + done.stderr)
-    if said := build():
+    if said := build("simulation", *UNIT_TESTS, *(PROGRAMS if has_killers else ())):
         raise Broken(f"the copy without a mutant does not build:\n{said}")
 
 
@@ -89,6 +91,18 @@ def unit_test_that_fails():
             continue
         names = re.findall(r"\[  FAILED  \] (\S+)(?: \(|,)", out) or re.findall(r"\[ RUN      \] (\S+)", out)
         return f"{program}: {names[0] if names else ''} {f'({ended_by})' if ended_by else ''}".strip()
+    return None
+
+
+def killer_that_fails(modules):
+    """The first test of these modules that fails. Each of them bounds its own waits, and ends what it has started."""
+    for module in modules:
+        done = subprocess.run([sys.executable, "-m", "unittest", f"tests.{module}"], cwd=COPY, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, "KOSHEL_BIN": str(BUILD / "bin"), "PYTHONDONTWRITEBYTECODE": "1"})
+        if done.returncode != 0:
+            names = re.findall(r"^(?:FAIL|ERROR): (\S+)", done.stdout, re.M)
+            return f"{module}: {names[0] if names else done.stdout[-3000:]}"
     return None
 
 
@@ -129,17 +143,19 @@ class Mutated:
 def judge(mutant, seeds):
     """The mutant's line of the table, and whether it was killed."""
     with Mutated(mutant):
-        if said := build():
+        if said := build(*(PROGRAMS if mutant.killers else ("simulation", *UNIT_TESTS))):
             print(f"{mutant.name} does not build:\n{said}", flush=True)
             return False
-        unit_test = unit_test_that_fails()
-        violation, count = violation_within(seeds, KILLED_ALREADY_SECONDS if unit_test else SIMULATION_SECONDS)
-    if violation:
-        simulator = f"after {count} seeds: {violation}" if count else violation
-    else:
-        simulator = f"not within {count} seeds"
-    is_killed = bool(violation or unit_test)
-    print(f"{mutant.name} | {mutant.breaks} | {simulator} | {unit_test or '-'}{'' if is_killed else ' | SURVIVES'}",
+        if mutant.killers:
+            test, violation, simulator = killer_that_fails(mutant.killers), None, "-"
+        else:
+            test = unit_test_that_fails()
+            violation, count = violation_within(seeds, KILLED_ALREADY_SECONDS if test else SIMULATION_SECONDS)
+            simulator = violation or f"not within {count} seeds"
+            if violation and count:
+                simulator = f"after {count} seeds: {violation}"
+    is_killed = bool(violation or test)
+    print(f"{mutant.name} | {mutant.breaks} | {simulator} | {test or '-'}{'' if is_killed else ' | SURVIVES'}",
           flush=True)
     return is_killed
 
@@ -163,10 +179,12 @@ def main():
     copy_tree()
     for mutant in chosen:
         Mutated(mutant)  # each of them still fits
-    configure()
-    if found := unit_test_that_fails() or violation_within(300, SIMULATION_SECONDS)[0]:
+    killers = sorted({module for mutant in chosen for module in mutant.killers})
+    configure(bool(killers))
+    if found := (unit_test_that_fails() or violation_within(300, SIMULATION_SECONDS)[0]
+                 or killer_that_fails(killers)):
         raise Broken(f"without a mutant: {found}")
-    print("mutant | what it breaks | the simulator | the unit test that kills it")
+    print("mutant | what it breaks | the simulator | the test that kills it")
     survivors = [mutant.name for mutant in chosen if not judge(mutant, options.seeds)]
     print(f"mutants {len(chosen)}, survivors {len(survivors)}{': ' if survivors else ''}{', '.join(survivors)}; "
           f"{time.monotonic() - started:.0f} s")

@@ -12,6 +12,7 @@ using agent::outcome_of;
 namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
+constexpr auto kNotThisMove = "KO005";
 
 PoolOptions pool_options(const World& world, std::string name, int connections, IdleLoss loss) {
   PoolOptions options;
@@ -317,6 +318,9 @@ void AgentProcess::ask_round(RoundId round,
 
 void AgentProcess::find(messages::FindTransfer find,
                         std::function<void(Result<messages::FindTransferDone>)> reply) {
+  if (body_->machine.may_have_left(find.account)) {
+    return reply(messages::FindTransferDone{std::nullopt, false, false});
+  }
   auto& database = *own().database;
   bool may_come = false;
   for (const auto& id : find.ids) {
@@ -336,7 +340,10 @@ void AgentProcess::find(messages::FindTransfer find,
 void AgentProcess::read_heads(std::vector<AccountId> accounts,
                               std::function<void(Result<messages::HeadsRead>)> reply) {
   auto& database = *own().database;
-  const agent::ReadState wanted{{}, 0, body_->machine.epoch(), accounts, {}};
+  agent::ReadState wanted{{}, 0, body_->machine.epoch(), {}, {}};
+  for (const auto account : accounts) {
+    if (!body_->machine.may_have_left(account)) wanted.accounts.push_back(account);
+  }
   read<ShardState>(
       [&database, wanted](Backend& backend) { return database.read_state(backend, wanted); },
       [accounts, reply](Result<ShardState> state) {
@@ -350,6 +357,84 @@ void AgentProcess::read_heads(std::vector<AccountId> accounts,
         }
         reply(std::move(done));
       });
+}
+
+void AgentProcess::read_entries(messages::ReadEntries wanted,
+                                std::function<void(Result<messages::EntriesRead>)> reply) {
+  if (body_->machine.may_have_left(wanted.account)) return reply(messages::EntriesRead{false, {}});
+  auto& database = *own().database;
+  const auto epoch = body_->machine.epoch();
+  read<messages::EntriesRead>(
+      [&database, wanted, epoch](Backend& backend) {
+        return database.read_entries(backend, epoch, wanted);
+      },
+      std::move(reply));
+}
+
+void AgentProcess::read_worlds(std::function<void(Result<std::vector<AccountId>>)> reply) {
+  auto& database = *own().database;
+  read<std::vector<AccountId>>([&database](Backend& backend) { return database.worlds(backend); },
+                               std::move(reply));
+}
+
+// ---- moving accounts
+
+void AgentProcess::begin(messages::BeginArrival begin,
+                         std::function<void(Result<messages::ArrivalBegun>)> reply) {
+  using Copied = std::vector<messages::CopiedTo>;
+  auto& database = *own().database;
+  const auto epoch = body_->machine.epoch();
+  read<Copied>([&database, begin,
+                epoch](Backend& backend) { return database.begin_arrival(backend, epoch, begin); },
+               [this, reply](Result<Copied> copied) {
+                 const bool is_refused = !copied && copied.error().sqlstate == kNotThisMove;
+                 if (is_refused) world_.reached("mover: accounts cannot come yet");
+                 if (is_refused) return reply(messages::ArrivalBegun{false, {}});
+                 if (!copied) return reply(copied.error());
+                 reply(messages::ArrivalBegun{true, std::move(copied.value())});
+               });
+}
+
+void AgentProcess::read_chunk(messages::ReadChunk wanted,
+                              std::function<void(Result<messages::Chunk>)> reply) {
+  auto& database = *own().database;
+  const auto epoch = body_->machine.epoch();
+  read<MovingChunk>([&database, wanted, epoch](
+                        Backend& backend) { return database.read_chunk(backend, epoch, wanted); },
+                    [this, reply](Result<MovingChunk> read) {
+                      if (!read) return reply(read.error());
+                      auto& [entries, copied, is_complete] = read.value();
+                      const auto count = static_cast<std::int32_t>(entries.size());
+                      reply(messages::Chunk{world_.seal(std::move(entries)), count,
+                                            std::move(copied), is_complete});
+                    });
+}
+
+void AgentProcess::write_chunk(messages::WriteChunk chunk,
+                               std::function<void(Result<messages::ChunkWritten>)> reply) {
+  auto& database = *own().database;
+  const auto epoch = body_->machine.epoch();
+  read<void>([&database, move = chunk.move, entries = world_.open(chunk.entries), epoch](
+                 Backend& backend) { return database.write_chunk(backend, epoch, move, entries); },
+             [this, reply](const Result<void>& written) {
+               const bool is_refused = !written && written.error().sqlstate == kNotThisMove;
+               if (is_refused) world_.reached("mover: a chunk does not fit");
+               if (is_refused) return reply(messages::ChunkWritten{false});
+               if (!written) return reply(written.error());
+               reply(messages::ChunkWritten{true});
+             });
+}
+
+void AgentProcess::clean(messages::CleanMove clean,
+                         std::function<void(Result<messages::MoveCleaned>)> reply) {
+  auto& database = *own().database;
+  const auto epoch = body_->machine.epoch();
+  read<bool>([&database, clean,
+              epoch](Backend& backend) { return database.clean_move(backend, epoch, clean); },
+             [reply](Result<bool> cleaned) {
+               if (!cleaned) return reply(cleaned.error());
+               reply(messages::MoveCleaned{cleaned.value()});
+             });
 }
 
 }  // namespace koshel::simulation

@@ -24,6 +24,16 @@ class AgentProcess final : public Process {
             std::function<void(Result<messages::FindTransferDone>)> reply);
   void read_heads(std::vector<AccountId> accounts,
                   std::function<void(Result<messages::HeadsRead>)> reply);
+  void read_entries(messages::ReadEntries wanted,
+                    std::function<void(Result<messages::EntriesRead>)> reply);
+  void read_worlds(std::function<void(Result<std::vector<AccountId>>)> reply);
+  // What movers ask, past the machine too.
+  void begin(messages::BeginArrival begin,
+             std::function<void(Result<messages::ArrivalBegun>)> reply);
+  void read_chunk(messages::ReadChunk wanted, std::function<void(Result<messages::Chunk>)> reply);
+  void write_chunk(messages::WriteChunk chunk,
+                   std::function<void(Result<messages::ChunkWritten>)> reply);
+  void clean(messages::CleanMove clean, std::function<void(Result<messages::MoveCleaned>)> reply);
 
   const agent::AgentMachine* machine() const { return body_ ? &body_->machine : nullptr; }
 

@@ -22,6 +22,7 @@ void Checker::violate(const std::string& what) {
 }
 
 void Checker::watch() {
+  world_.directory_server->on_visible = [this] { check_owners(); };
   world_.directory->on_decision = [this](RoundId round, bool is_commit) {
     on_decision(round, is_commit);
   };
@@ -30,8 +31,9 @@ void Checker::watch() {
       on_finished(own, gid, is_commit);
     };
     shard.server->on_visible = [this, own = id] {
-      check_heads(own);
+      check_rows(own);
       check_money();
+      check_owners();
     };
   }
 }
@@ -93,7 +95,7 @@ bool Checker::lose_half(RoundId round, const std::string& gid, Server& server) {
   if (lost_) return false;
   for (const auto& [id, shard] : world_.shards) {
     if (shard.server.get() == &server) {
-      lost_ = Lost{round, shard.database->prepared_amounts.at(gid).minor_units(), false};
+      lost_ = Lost{round, shard.database->prepared_effects.at(gid).amount.minor_units(), false};
     }
   }
   if (!server.finish_by_hand(gid, false)) lost_.reset();
@@ -125,7 +127,7 @@ std::int64_t Checker::in_flight() const {
     for (const auto& [gid, prepared] : shard.server->prepared()) {
       const auto round = shard.own_round(gid);
       if (!round || !decision_of(*round).value_or(false)) continue;
-      sum += shard.database->prepared_amounts.at(gid).minor_units();
+      sum += shard.database->prepared_effects.at(gid).amount.minor_units();
     }
   }
   return sum;
@@ -147,38 +149,9 @@ void Checker::check_entry(const Entry& before, const Entry& entry) {
   }
 }
 
-// Only what is new since the last look.
-void Checker::check_heads(ShardId id) {
-  const auto& database = *world_.shards.at(id).database;
-  database.accounts.scan(nullptr, [&](AccountId account, CurrencyId) {
-    const auto* head = database.head(account);
-    if (head == nullptr) {
-      violate("account " + std::to_string(account.value()) + " has no entry");
-      return false;
-    }
-    auto& checked = checked_[{id, account}];
-    auto& balances = balances_[account];
-    if (head->entry.version < checked) {  // a failover has undone some
-      checked = head->entry.version;
-      balances.push_back({world_.scheduler.now(), head->entry.balance});
-    }
-    while (checked < head->entry.version) {
-      const auto* before = database.entries.read({account, checked});
-      const auto* entry = database.entries.read({account, checked.next()});
-      if (entry == nullptr) {
-        violate("account " + std::to_string(account.value()) + " has a gap");
-        return false;
-      }
-      check_entry(before == nullptr ? Entry() : before->entry, entry->entry);
-      checked = checked.next();
-      balances.push_back({world_.scheduler.now(), entry->entry.balance});
-    }
-    return true;
-  });
-}
-
 void Checker::look_again() {
-  for (const auto& [id, shard] : world_.shards) check_heads(id);
+  forget_what_was_lost();
+  for (const auto& [id, shard] : world_.shards) check_rows(id);
   check_money();
 }
 
@@ -219,6 +192,7 @@ std::string Checker::find_unfinished() const {
       if (!agent->machine()->is_idle()) return agent->name() + " has rounds";
     }
   }
+  if (const auto moves = find_unfinished_moves(); !moves.empty()) return moves;
   if (world_.directory->decisions.size() > 0) return "the directory has decisions";
   if (world_.directory->incarnations.size() > processes) return "the directory has incarnations";
   return {};
@@ -249,6 +223,7 @@ void Checker::check_chains() {
         violate("account " + std::to_string(row.entry.account.value()) + " has a gap");
       }
       check_entry(before, row.entry);
+      check_history(id, row.entry.account, row);
       before = row.entry;
       if (row.entry.transfer) found_[*row.entry.transfer].entries.push_back(row.entry);
       return true;

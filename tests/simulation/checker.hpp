@@ -48,7 +48,12 @@ class Checker {
     std::map<AccountId, Version> seen;
   };
   void on_acknowledged(Session& session, AccountId account, Version version);
-  void on_read(Session& session, const std::string& name, const Told& told);
+  // What anybody who begins to read now must see at least.
+  Version floor_of(const std::string& name) const;
+  void on_read(Session& session, const std::string& name, Version floor, const Told& told);
+  void on_history_read(const HistoryRequest& request, Version floor, const Told& told);
+  // Of a question that a cluster without faults has to answer.
+  void on_answered(const Told& told);
   void on_user_told(const UserRequest& request, const Told& told);
   const std::vector<std::shared_ptr<Wish>>& wishes() const { return wishes_; }
   std::vector<std::string> users_known() const;
@@ -67,7 +72,15 @@ class Checker {
   void on_decision(RoundId round, bool is_commit);
   void on_finished(ShardId shard, const std::string& gid, bool is_commit);
   void check_money();
-  void check_heads(ShardId shard);
+  void check_rows(ShardId shard);
+  void check_chain(ShardId shard, AccountId account);
+  void check_history(ShardId shard, AccountId account, const StoredEntry& row);
+  void check_owners();
+  void note_owner(ShardId shard, AccountId account);
+  void forget_what_was_lost();
+  std::map<AccountId, std::vector<ShardId>> owners() const;
+  std::string find_unfinished_moves() const;
+  std::string find_leftovers(ShardId shard) const;
   void check_lost_half();
   void check_refusal(const Wish& wish, const Refusal& refusal);
   void check_entry(const Entry& before, const Entry& entry);
@@ -93,6 +106,10 @@ class Checker {
   };
   std::map<AccountId, std::vector<Balance>> balances_;  // every one that anybody could see
   std::map<std::pair<ShardId, AccountId>, Version> checked_;
+  // Of each account, as it was first seen: the same on every shard, for ever.
+  std::map<AccountId, std::vector<StoredEntry>> histories_;
+  std::map<AccountId, std::vector<ShardId>> ways_;  // the shards that have owned it, in order
+  std::map<AccountId, Version> acknowledged_;       // to anybody
   std::vector<std::shared_ptr<Wish>> wishes_;
   struct User {
     std::optional<AccountId> account;  // told

@@ -56,8 +56,10 @@ void Client::next() {
       start_transfer();
     } else if (draw < 0.75) {
       ask_again(then);
-    } else if (draw < 0.85) {
+    } else if (draw < 0.81) {
       read(then);
+    } else if (draw < 0.85) {
+      read_history(then);
     } else if (draw < 0.95) {
       change_limits(then);
     } else {
@@ -90,7 +92,7 @@ void Client::ask(Ask ask, std::function<void(Told)> done) {
 
 Instant Client::draw_deadline() {
   return world_.scheduler.now() +
-         world_.chance.between(milliseconds(100), world_.plan.deadline_max);
+         world_.chance.between(world_.plan.deadline_min, world_.plan.deadline_max);
 }
 
 std::string Client::draw_user() {
@@ -150,6 +152,7 @@ void Client::change_limits(Then then) {
   ask([request](CoordinatorProcess& coordinator,
                 auto reply) { coordinator.change_limits(request, std::move(reply)); },
       [this, name = request.name, then = std::move(then)](const Told& told) {
+        world_.checker->on_answered(told);
         if (told.verdict == Verdict::Done && told.head) {
           world_.checker->on_acknowledged(session_, told.account, told.head->version);
         }
@@ -162,10 +165,27 @@ void Client::read(Then then) {
 }
 
 void Client::read(const std::string& name, Then then) {
+  const auto floor = world_.checker->floor_of(name);
   ask([name](CoordinatorProcess& coordinator,
              auto reply) { coordinator.read_user(name, std::move(reply)); },
-      [this, name, then = std::move(then)](const Told& told) {
-        world_.checker->on_read(session_, name, told);
+      [this, name, floor, then = std::move(then)](const Told& told) {
+        world_.checker->on_answered(told);
+        world_.checker->on_read(session_, name, floor, told);
+        then();
+      });
+}
+
+void Client::read_history(Then then) {
+  auto& chance = world_.chance;
+  HistoryRequest request{draw_user(), Version(), chance.is_hit(0.7), 1};
+  if (chance.is_hit(0.3)) request.from = Version(chance.between(1, 30));
+  request.limit = static_cast<std::int32_t>(chance.between(1, 40));
+  const auto floor = world_.checker->floor_of(request.name);
+  ask([request](CoordinatorProcess& coordinator,
+                auto reply) { coordinator.read_history(request, std::move(reply)); },
+      [this, request, floor, then = std::move(then)](const Told& told) {
+        world_.checker->on_answered(told);
+        world_.checker->on_history_read(request, floor, told);
         then();
       });
 }
@@ -200,6 +220,7 @@ void Client::attempt(std::shared_ptr<Wish> wish, int tries, Then then) {
   ask([request](CoordinatorProcess& coordinator,
                 auto reply) { coordinator.transfer(request, std::move(reply)); },
       [this, wish, tries, then = std::move(then)](const Told& told) {
+        world_.checker->on_answered(told);
         world_.checker->on_told(*wish, told);
         if (told.verdict == Verdict::Committed && told.anchor) {
           world_.checker->on_acknowledged(session_, told.anchor->account, told.anchor->version);

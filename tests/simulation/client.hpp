@@ -40,6 +40,7 @@ class Client final : public Process {
   void change_limits(Then then);
   void read(Then then);
   void read(const std::string& name, Then then);
+  void read_history(Then then);
   std::string draw_user();
   Instant draw_deadline();
   UserRequest user_request(const std::string& name);

@@ -65,6 +65,7 @@ Told told_of(const coordinator::Outcome& outcome, const Transfer& asked) {
       told.account = o.state.account;
       return told;
     }
+    Told operator()(const coordinator::CutOver&) const { return told_of(Verdict::Done); }
     Told operator()(const coordinator::NameTaken&) const { return told_of(Verdict::Refused); }
   };
   auto told = std::visit(Visitor{asked}, outcome);
@@ -122,6 +123,27 @@ void CoordinatorProcess::with_route(AccountId account,
       read_deadline());
 }
 
+template <class Reply>
+void CoordinatorProcess::ask_owner(
+    directory::Route route,
+    std::function<void(AgentProcess&, std::function<void(Result<Reply>)>)> ask,
+    std::function<bool(const Reply&)> is_moved, Instant deadline,
+    std::function<void(Result<Reply>)> done) {
+  const auto again = [this, account = route.account, ask, is_moved, deadline, done] {
+    body_->routes.forget(account);
+    with_route(account, [this, ask, is_moved, deadline, done](Result<directory::Route> owner) {
+      if (!owner) return done(owner.error());
+      ask_owner<Reply>(owner.value(), ask, is_moved, deadline, done);
+    });
+  };
+  read_agent<Reply>(route.shard, ask, [this, is_moved, deadline, done, again](Result<Reply> reply) {
+    if (!reply || !is_moved(reply.value())) return done(std::move(reply));
+    world_.reached("coordinator: a user that was to be read has moved");
+    if (world_.scheduler.now() >= deadline) return done(Error{Fault::Retryable, "it moves"});
+    post(std::chrono::milliseconds(10), again);
+  });
+}
+
 void CoordinatorProcess::transfer(const TransferRequest& request, std::function<void(Told)> reply) {
   with_routes({request.from, request.to}, request.deadline,
               [this, request, reply](const Result<std::map<std::string, directory::Route>>& read) {
@@ -165,11 +187,12 @@ void CoordinatorProcess::find(TransferId id, std::function<void(Told)> reply) {
   with_route(id.anchor(), [this, id, is_under_way, reply](const Result<directory::Route>& route) {
     if (!route) return reply(told_of(Verdict::Unknown));
     const messages::FindTransfer wanted{id.anchor(), {id}};
-    read_agent<messages::FindTransferDone>(
-        route.value().shard,
+    ask_owner<messages::FindTransferDone>(
+        route.value(),
         [wanted](AgentProcess& agent, auto answer) { agent.find(wanted, std::move(answer)); },
+        [](const messages::FindTransferDone& found) { return !found.is_owned; }, read_deadline(),
         [is_under_way, reply](const Result<messages::FindTransferDone>& found) {
-          if (!found || !found.value().is_owned) return reply(told_of(Verdict::Unknown));
+          if (!found) return reply(told_of(Verdict::Unknown));
           if (found.value().stored) return reply(told_of(*found.value().stored));
           const bool may_come = is_under_way || found.value().is_in_progress;
           reply(told_of(may_come ? Verdict::InProgress : Verdict::NotFound));
@@ -184,13 +207,17 @@ void CoordinatorProcess::create_user(const UserRequest& request, std::function<v
       [this, request, reply](const Result<std::vector<AccountId>>& ids) {
         if (!ids) return reply(told_of(Verdict::NotCommitted));
         const auto account = ids.value().front();
-        auto shard = world_.shards.begin();
-        std::advance(shard, ++body_->next_shard % world_.shards.size());
+        std::vector<ShardId> shards;
+        for (const auto& [id, row] : body_->shards) {
+          if (row.state == ShardService::Active) shards.push_back(id);
+        }
+        if (shards.empty()) return reply(told_of(Verdict::NotCommitted));
+        const auto shard = shards[++body_->next_shard % shards.size()];
         const TransferId opening(account, {1, 1});
         const coordinator::OpenOrder order{{account, kCurrency, request.min_balance,
                                             request.max_balance, request.balance, opening},
                                            request.name,
-                                           shard->first};
+                                           shard};
         submit(order, request.deadline, [opening, reply](const coordinator::Outcome& outcome) {
           Transfer asked;
           asked.id = opening;
@@ -225,11 +252,13 @@ void CoordinatorProcess::read_user(const std::string& name, std::function<void(T
                 if (!read) return reply(told_of(Verdict::Unknown));
                 if (read.value().empty()) return reply(told_of(Verdict::NotFound));
                 const auto route = read.value().begin()->second;
-                read_agent<messages::HeadsRead>(
-                    route.shard,
+                ask_owner<messages::HeadsRead>(
+                    route,
                     [route](AgentProcess& agent, auto answer) {
                       agent.read_heads({route.account}, std::move(answer));
                     },
+                    [](const messages::HeadsRead& heads) { return !heads.heads.front(); },
+                    read_deadline(),
                     [route, reply](const Result<messages::HeadsRead>& heads) {
                       auto told = told_of(Verdict::Unknown);
                       told.account = route.account;
@@ -237,6 +266,31 @@ void CoordinatorProcess::read_user(const std::string& name, std::function<void(T
                         told.verdict = Verdict::Done;
                         told.head = heads.value().heads.front();
                       }
+                      reply(told);
+                    });
+              });
+}
+
+void CoordinatorProcess::read_history(const HistoryRequest& request,
+                                      std::function<void(Told)> reply) {
+  with_routes({request.name}, read_deadline(),
+              [this, request, reply](const Result<std::map<std::string, directory::Route>>& read) {
+                if (!read) return reply(told_of(Verdict::Unknown));
+                if (read.value().empty()) return reply(told_of(Verdict::NotFound));
+                const auto route = read.value().begin()->second;
+                const messages::ReadEntries wanted{route.account, request.from,
+                                                   request.is_newest_first, request.limit};
+                ask_owner<messages::EntriesRead>(
+                    route,
+                    [wanted](AgentProcess& agent, auto answer) {
+                      agent.read_entries(wanted, std::move(answer));
+                    },
+                    [](const messages::EntriesRead& page) { return !page.is_owned; },
+                    read_deadline(),
+                    [route, reply](Result<messages::EntriesRead> page) {
+                      auto told = told_of(page ? Verdict::Done : Verdict::Unknown);
+                      told.account = route.account;
+                      if (page) told.entries = std::move(page.value().entries);
                       reply(told);
                     });
               });

@@ -51,7 +51,7 @@ void CoordinatorProcess::take_incarnation() {
         }
         const auto& plan = world_.plan;
         body_->incarnation = taken.value();
-        body_->machine.emplace(taken.value(), plan.book, plan.rounds, plan.log);
+        body_->machine.emplace(taken.value(), plan.book, plan.rounds, plan.log, plan.rebalance);
         refresh();
         tick();
       });
@@ -64,13 +64,15 @@ void CoordinatorProcess::tick() {
 
 void CoordinatorProcess::refresh() {
   auto& directory = *world_.directory;
-  ask_directory<int>([&directory](Backend& backend) { return directory.ping(backend); },
-                     [this](Result<int> read) {
-                       INVARIANT(body_->machine.has_value());
-                       post(read ? kRefreshInterval : kRefreshInterval / 5, [this] { refresh(); });
-                       step(coordinator::DirectoryHealth{read.has_value()});
-                     },
-                     read_deadline());
+  ask_directory<ShardRows>(
+      [&directory](Backend& backend) { return directory.shards_in_service(backend); },
+      [this](Result<ShardRows> read) {
+        INVARIANT(body_->machine.has_value());
+        if (read) body_->shards = std::move(read.value());
+        post(read ? kRefreshInterval : kRefreshInterval / 5, [this] { refresh(); });
+        step(coordinator::DirectoryHealth{read.has_value()});
+      },
+      read_deadline());
 }
 
 void CoordinatorProcess::step(coordinator::Event event) {
@@ -270,6 +272,9 @@ void CoordinatorProcess::execute(coordinator::CreateUsers&& effect) {
           outcome = CreateUsersOutcome::Decided;
         } else if (!created && created.error().sqlstate == "KO011") {
           outcome = CreateUsersOutcome::NameTaken;
+        } else if (!created && created.error().sqlstate == "KO013") {
+          world_.reached("coordinator: a shard takes no new users");
+          outcome = CreateUsersOutcome::ShardClosed;
         } else if (!created) {
           outcome = created.error();
         }
@@ -290,7 +295,10 @@ void CoordinatorProcess::execute(coordinator::ReadRoutes&& effect) {
       [this, asked = effect.accounts](Result<std::vector<NamedRoute>> routes) {
         if (!routes) return step(coordinator::RoutesRead{asked, routes.error()});
         std::map<AccountId, ShardId> shards;
-        for (const auto& [name, route] : routes.value()) shards.emplace(route.account, route.shard);
+        for (const auto& [name, route] : routes.value()) {
+          body_->routes.learn(name, route);
+          shards.emplace(route.account, route.shard);
+        }
         step(coordinator::RoutesRead{asked, std::move(shards)});
       },
       read_deadline());

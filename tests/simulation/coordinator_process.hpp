@@ -27,6 +27,7 @@ class CoordinatorProcess final : public Process {
   void create_user(const UserRequest& request, std::function<void(Told)> reply);
   void change_limits(const LimitRequest& request, std::function<void(Told)> reply);
   void read_user(const std::string& name, std::function<void(Told)> reply);
+  void read_history(const HistoryRequest& request, std::function<void(Told)> reply);
 
   const coordinator::CoordinatorMachine* machine() const {
     return body_ && body_->machine ? &*body_->machine : nullptr;
@@ -42,6 +43,7 @@ class CoordinatorProcess final : public Process {
     coordinator::OrderId last_order = 0;
     std::unordered_map<coordinator::OrderId, std::function<void(coordinator::Outcome)>> waiting;
     std::size_t next_shard = 0;
+    ShardRows shards;  // in service
   };
 
   void take_incarnation();
@@ -78,7 +80,31 @@ class CoordinatorProcess final : public Process {
   void execute(coordinator::CloseIncarnation&& effect);
   void execute(coordinator::Confirm&& effect);
   void execute(coordinator::Forget&& effect);
+  void execute(coordinator::HandOver&& effect);
+  void execute(coordinator::MoveUsers&& effect);
+  void execute(coordinator::BeatRebalance&& effect);
+  void execute(coordinator::ReadMoves&& effect);
+  void execute(coordinator::TakeMove&& effect);
+  void execute(coordinator::TakeLeftovers&& effect);
+  void execute(coordinator::BeginArrival&& effect);
+  void execute(coordinator::CopyChunk&& effect);
+  void execute(coordinator::CleanMove&& effect);
+  void execute(coordinator::EndMove&& effect);
+  void execute(coordinator::EndRebalance&& effect);
   void execute(coordinator::Stop&& effect);
+
+  // Now, or when the process wakes up, long after others have had to act for it.
+  void do_as_mover(std::function<void()> what);
+  using Copied = Result<coordinator::ChunkCopied::Progress>;
+  void copy_chunk(const coordinator::CopyChunk& copy, std::function<void(Copied)> done);
+  void copy_rest(const coordinator::CopyChunk& copy, std::function<void(Result<void>)> done);
+  void hand_over(coordinator::HandOver rest);
+  void move_users(const coordinator::MoveUsers& moving);
+  using Taken = Result<std::optional<directory::OpenMove>>;
+  void find_leftovers(const std::map<ShardId, std::int64_t>& users);
+  void take_worlds(std::vector<ShardId> empty, ShardId target);
+  void take_worlds_of(ShardId source, std::vector<ShardId> others, ShardId target);
+  void taken(Taken move);
 
   template <class R, class Work>
   void ask_directory(Work work, std::function<void(Result<R>)> done,
@@ -87,6 +113,12 @@ class CoordinatorProcess final : public Process {
   void with_routes(std::vector<std::string> names, Instant deadline,
                    std::function<void(Result<std::map<std::string, directory::Route>>)> done);
   void with_route(AccountId account, std::function<void(Result<directory::Route>)> done);
+  // Follows a user that moves, until the deadline.
+  template <class Reply>
+  void ask_owner(directory::Route route,
+                 std::function<void(AgentProcess&, std::function<void(Result<Reply>)>)> ask,
+                 std::function<bool(const Reply&)> is_moved, Instant deadline,
+                 std::function<void(Result<Reply>)> done);
   void start_transfer(const TransferRequest& request,
                       const std::map<std::string, directory::Route>& routes,
                       const std::function<void(Told)>& reply);

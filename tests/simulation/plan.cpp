@@ -39,6 +39,49 @@ void draw_limits(Plan& plan, Chance& chance) {
   plan.connections = static_cast<int>(chance.between(1, 6));
 }
 
+// Small moves and short leases, so that much goes on at a time and changes hands.
+void draw_moves(Plan& plan, Chance& chance) {
+  auto& limits = plan.rebalance;
+  limits.users_per_move = static_cast<int>(chance.between(1, 20));
+  limits.entries_per_chunk = static_cast<int>(chance.between(1, chance.is_hit(0.7) ? 10 : 100));
+  limits.moves_in_flight = static_cast<int>(chance.between(1, 3));
+  limits.beat = chance.one_of<Duration>({milliseconds(50), milliseconds(200), milliseconds(500)});
+  limits.lease = limits.beat * chance.between(3, 12);
+  limits.retry = chance.one_of<Duration>({milliseconds(50), milliseconds(500)});
+  limits.retries_max = chance.one_of<int>({3, 600, 600});
+  limits.cut_over_max = chance.one_of<Duration>({milliseconds(200), seconds(2), seconds(5)});
+  if (chance.is_hit(0.15)) return;
+  plan.operate = chance.one_of<Duration>({milliseconds(300), seconds(1), seconds(4)});
+  plan.has_late_shard = plan.shards > 1 && chance.is_hit(0.2);
+  plan.drain = chance.is_hit(0.4) ? 0.05 : 0;
+  plan.sleep_before_move = chance.is_hit(0.4) ? 0.05 * chance.fraction() : 0;
+}
+
+// Every limit is wide: whatever a client is not told is the fault of rounds or moves.
+void make_calm(Plan& plan) {
+  Plan calm;
+  calm.seed = plan.seed;
+  calm.is_calm = true;
+  calm.shards = plan.shards;
+  calm.coordinators = plan.coordinators;
+  calm.users = plan.users;
+  calm.clients = plan.clients;
+  calm.hot = plan.hot;
+  calm.keyed = plan.keyed;
+  calm.think_max = plan.think_max;
+  calm.chaos = plan.chaos;
+  calm.is_replicated = plan.is_replicated;
+  calm.agent_timeout = seconds(10);
+  calm.deadline_min = calm.deadline_max = seconds(20);
+  calm.agent.prepared_max = 60;
+  calm.book.retries_max = 100'000;
+  calm.rebalance = plan.rebalance;
+  calm.operate = plan.operate;
+  calm.has_late_shard = plan.has_late_shard;
+  calm.drain = plan.drain;
+  plan = calm;
+}
+
 // What strikes only when several things come together is drawn together now and then.
 
 // Coordinators are closed before anybody asks about what they have prepared.
@@ -77,6 +120,7 @@ Plan draw_plan(std::uint64_t seed) {
   plan.chaos = seconds(chance.between(20, 120));
   plan.is_replicated = chance.is_hit(0.3);
   draw_limits(plan, chance);
+  draw_moves(plan, chance);
 
   const auto rate = [&](double highest) {
     return chance.is_hit(0.4) ? highest * chance.fraction() * chance.fraction() : 0;
@@ -110,6 +154,7 @@ Plan draw_plan(std::uint64_t seed) {
   plan.wake_when_closed = chance.is_hit(0.6) ? 1 : 0;
   if (chance.is_hit(0.08)) draw_sleepers(plan, chance);
   if (chance.is_hit(0.08)) draw_stragglers(plan, chance);
+  if (chance.is_hit(0.08)) make_calm(plan);
   return plan;
 }
 

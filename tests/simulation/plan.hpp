@@ -22,12 +22,19 @@ struct Plan {
   std::size_t close_limit = 256;
   std::size_t routes_max = 64;
   Duration agent_timeout{};
+  Duration deadline_min = std::chrono::milliseconds(100);
   Duration deadline_max{};
 
   agent::AgentLimits agent;
   coordinator::BookLimits book;
   coordinator::RoundLimits rounds;
   coordinator::LogLimits log;
+  coordinator::RebalanceLimits rebalance;
+  Duration operate{};            // mean time between two things that the operator does, or 0
+  bool has_late_shard = false;   // one joins while the others work
+  double drain = 0;              // of what the operator does
+  double sleep_before_move = 0;  // of each step of a mover
+  bool is_calm = false;          // no faults at all
   bool is_replicated = false;
   int connections = 4;
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "base/ledger.hpp"
+#include "base/messages/rounds.hpp"
 
 namespace koshel::simulation {
 
@@ -35,6 +35,13 @@ struct LimitRequest {
   Instant deadline;
 };
 
+struct HistoryRequest {
+  std::string name;
+  Version from;  // 0: from the beginning, or the end
+  bool is_newest_first = false;
+  std::int32_t limit = 100;
+};
+
 enum class Verdict : std::int8_t {
   Committed,
   Settling,
@@ -55,6 +62,7 @@ struct Told {
   std::optional<Refusal> refusal;
   std::optional<Head> head;  // of a user read or changed
   AccountId account;
+  std::vector<messages::TimedEntry> entries;  // of a history read
 };
 
 }  // namespace koshel::simulation

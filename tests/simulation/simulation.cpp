@@ -35,11 +35,15 @@ void Simulation::build_servers() {
     shard.database = std::make_unique<ShardDatabase>(*shard.server, "simulated", ShardId(i));
     shard.server_node = ++node;
     shard.agent_node = ++node;
+    const bool is_late = plan.has_late_shard && i == plan.shards;
+    world_.directory->shards.put(ShardId(i),
+                                 {100, is_late ? ShardService::Known : ShardService::Active});
   }
 }
 
 void Simulation::build_processes() {
   NodeId node = 100;
+  operator_ = std::make_unique<Operator>(world_, ++node);
   for (auto& [id, shard] : world_.shards) {
     const auto name = "agent of shard " + std::to_string(id.value());
     shard.agents.push_back(std::make_unique<AgentProcess>(world_, id, name));
@@ -58,6 +62,7 @@ void Simulation::start_all() {
   for (auto& [id, shard] : world_.shards) shard.agents.front()->start();
   for (auto& coordinator : world_.coordinators) coordinator->start();
   run_for(seconds(1));
+  operator_->start();
   std::vector<std::vector<std::string>> users(clients_.size());
   for (int i = 0; i < world_.plan.users; ++i) {
     users[static_cast<std::size_t>(i) % users.size()].push_back("user-" + std::to_string(i));
@@ -92,6 +97,11 @@ void Simulation::converge() {
   }
   for (std::size_t i = 0; i < clients_.size(); ++i) clients_[i]->clear_up(wishes[i]);
   run_until(are_clients_done, seconds(600), "doubts cannot be cleared up after the faults");
+  if (!checker_.is_half_lost()) {
+    operator_->settle();
+    run_until([this] { return operator_->is_done(); }, seconds(600),
+              "the rebalance does not end after the faults");
+  }
   const auto at_most = world_.plan.log.dead_after * 3 + seconds(240);
   run_until(
       [this] { return checker_.find_unfinished().empty(); }, at_most,

@@ -6,6 +6,7 @@
 
 #include "tests/simulation/checker.hpp"
 #include "tests/simulation/client.hpp"
+#include "tests/simulation/operator.hpp"
 
 namespace koshel::simulation {
 
@@ -40,6 +41,7 @@ class Simulation {
   World world_;
   Checker checker_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Operator> operator_;
 };
 
 }  // namespace koshel::simulation

@@ -112,17 +112,61 @@ void Checker::on_other_content_told(const Wish& wish, const Told& told) {
 }
 
 void Checker::on_acknowledged(Session& session, AccountId account, Version version) {
-  auto& seen = session.seen[account];
-  seen = std::max(seen, version);
+  for (auto* seen : {&session.seen[account], &acknowledged_[account]}) {
+    *seen = std::max(*seen, version);
+  }
 }
 
-void Checker::on_read(Session& session, const std::string& name, const Told& told) {
+Version Checker::floor_of(const std::string& name) const {
+  const auto user = users_.find(name);
+  if (user == users_.end() || !user->second.account) return {};
+  const auto found = acknowledged_.find(*user->second.account);
+  return found == acknowledged_.end() ? Version() : found->second;
+}
+
+void Checker::on_answered(const Told& told) {
+  const bool is_answer = told.verdict != Verdict::NotCommitted &&
+                         told.verdict != Verdict::Unknown && told.verdict != Verdict::InProgress;
+  if (world_.plan.is_calm && !is_answer) {
+    violate(std::string("without any fault a client was told: ") + to_string(told.verdict));
+  }
+}
+
+void Checker::on_read(Session& session, const std::string& name, Version floor, const Told& told) {
   if (told.verdict != Verdict::Done || !told.head) return;
+  if (lost_) return;
+  if (told.head->version < floor) {
+    violate("user " + name + " was read in a state older than the one that was acknowledged");
+  }
   auto& seen = session.seen[told.account];
   if (told.head->version < seen)
     violate("user " + name + " was read in an older state than before");
   // What is visible may still be lost to a failover; what was acknowledged may not.
-  if (!world_.plan.is_replicated) seen = told.head->version;
+  if (!world_.plan.is_replicated) on_acknowledged(session, told.account, told.head->version);
+}
+
+// The same entries wherever the user lives by now.
+void Checker::on_history_read(const HistoryRequest& request, Version floor, const Told& told) {
+  if (told.verdict != Verdict::Done || lost_) return;
+  world_.reached("history read");
+  const bool is_from_end = request.is_newest_first && request.from == Version();
+  const auto where = "user " + request.name + "'s history";
+  if (is_from_end && (told.entries.empty() || told.entries.front().entry.version < floor)) {
+    violate(where + " was read without what was acknowledged");
+  }
+  for (std::size_t i = 0; i < told.entries.size(); ++i) {
+    const auto& [entry, at] = told.entries[i];
+    const auto step = request.is_newest_first ? -1 : 1;
+    const bool is_next =
+        i == 0 || entry.version.value() == told.entries[i - 1].entry.version.value() + step;
+    if (!is_next) return violate(where + " was read with a gap");
+    if (world_.plan.is_replicated) continue;  // what was read may be lost and come otherwise
+    const auto& history = histories_[told.account];
+    const auto place = static_cast<std::size_t>(entry.version.value());
+    const bool is_same =
+        place <= history.size() && history[place - 1].entry == entry && history[place - 1].at == at;
+    if (!is_same) return violate(where + " was read otherwise than it was written");
+  }
 }
 
 void Checker::on_user_told(const UserRequest& request, const Told& told) {

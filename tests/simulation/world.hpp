@@ -33,6 +33,14 @@ struct World {
     ((line << ' ' << parts), ...);
     std::puts(line.str().c_str());
   }
+  // A chunk of entries on its way between two shards, which nobody between them looks into.
+  std::string seal(std::vector<StoredEntry> entries) {
+    chunks.push_back(std::move(entries));
+    return std::to_string(chunks.size() - 1);
+  }
+  const std::vector<StoredEntry>& open(const std::string& chunk) const {
+    return chunks.at(std::stoul(chunk));
+  }
   // Whether a process dies here, between two of its effects.
   bool dies_here() { return chance.is_hit(die_at_effect); }
   Timestamp calendar() const {
@@ -67,6 +75,7 @@ struct World {
   };
   std::map<ShardId, Shard> shards;
   std::vector<std::unique_ptr<CoordinatorProcess>> coordinators;
+  std::vector<std::vector<StoredEntry>> chunks;
   Checker* checker = nullptr;
 
   // Printed at the end.

@@ -14,6 +14,7 @@ PATIENCE = 120  # seconds, within which whoever asks again and again gets an ans
 TRY = 2.0  # seconds that one try of the impatient may take: who is stopped does not answer
 LONG_TRY = 30.0  # of the patient, who hear what it says when it wakes
 WORLD = 1 << 47  # accounts from here on are of @world
+MOVED = 6  # the kind of entry that a move adds
 
 
 def answer_of(told):
@@ -21,10 +22,16 @@ def answer_of(told):
     if told is None:
         return None
     if told["status"] in ("committed", "settling"):
-        return "committed", told["id"], told["from"]["balance"], told["from"]["version"]
+        side = told["to" if told["from"]["name"] == "@world" else "from"]
+        return "committed", told["id"], side["balance"], side["version"]
     if told["status"] in ("refused", 422):
         return "refused", told["code"], told["balance"]
     return None
+
+
+def anchor_of(wish):
+    """The user whose shard answers for the transfer."""
+    return wish[1] if wish[0] == "@world" else wish[0]
 
 
 class Asker:
@@ -54,7 +61,10 @@ class Asker:
 
 
 class Traffic:
-    """Transfers inside a shard and between shards, new users, changed limits; on two coordinators."""
+    """Transfers inside a shard and between shards, in and out of @world, new users, changed limits; on two
+    coordinators. Users may be moved all the while."""
+
+    asker = Asker
 
     def __init__(self, cluster, mark, seed=1):
         self.cluster = cluster
@@ -65,7 +75,7 @@ class Traffic:
         self.shards = {user["name"]: user["shard"] for user in made}
         self.accounts = [user["id"] for user in made]
         limited = api.user(f"{mark}-limited", max_balance="1")
-        self.limited, self.limited_at = limited["name"], (limited["shard"], limited["id"])
+        self.limited, self.limited_account = limited["name"], limited["id"]
         api.connection.close()
         self.lock = threading.Lock()
         self.told = {}  # key -> (wish, answer)
@@ -78,10 +88,13 @@ class Traffic:
         self.stopping, self.going = threading.Event(), threading.Event()
         self.going.set()
         self.idle = set()
-        works = [self._transfer] * 4 + [self._transfer_batch] * 2 + [self._limit, self._create]
         self.threads = [threading.Thread(target=self._repeat, args=(work, seed * 100 + i, (TRY, LONG_TRY)[i % 2]))
-                        for i, work in enumerate(works)]
+                        for i, work in enumerate(self.works())]
         self.confirmer = threading.Thread(target=self._guarded, args=(self._confirm_all,))
+
+    def works(self):
+        """What each client does, again and again."""
+        return [self._transfer] * 4 + [self._transfer_batch] * 2 + [self._limit, self._create]
 
     def __enter__(self):
         for thread in [*self.threads, self.confirmer]:
@@ -125,7 +138,7 @@ class Traffic:
     def _repeat(self, work, seed, seconds):
         def run():
             chance, me = random.Random(seed), threading.get_ident()
-            with contextlib.closing(Asker(self.urls, seconds)) as ask:
+            with contextlib.closing(self.asker(self.urls, seconds)) as ask:
                 for count in range(1 << 30):
                     self.idle.add(me)
                     self.going.wait()
@@ -156,6 +169,8 @@ class Traffic:
 
     def _wish(self, chance):
         payer, payee = chance.sample(sorted(self.shards), 2)
+        if (kind := chance.random()) < 0.1:
+            payer, payee = ("@world", payee) if kind < 0.05 else (payer, "@world")
         return payer, payee, "200000" if chance.random() < 0.1 else f"{chance.randint(1, 300) / 100:.2f}"
 
     def _post(self, ask, turn, key, wish):
@@ -175,11 +190,12 @@ class Traffic:
         self._note(key, wish, answer, is_in_doubt, last)
 
     def _transfer_batch(self, chance, ask, key):
-        """Some transfers at once; those without a clear answer are sent again, to the other coordinator."""
-        wishes = {f"{key}-{i}": self._wish(chance) for i in range(6)}
+        self._carry_out(ask, chance.randrange(2), {f"{key}-{i}": self._wish(chance) for i in range(6)})
+
+    def _carry_out(self, ask, turn, wishes):
+        """All at once; those without a clear answer are sent again, to the other coordinator."""
         doubts = set()
         end = time.monotonic() + PATIENCE
-        turn = chance.randrange(2)
         while wishes:
             assert time.monotonic() < end, f"no clear answer for {wishes}"
             items = [{"from": payer, "to": payee, "amount": amount, "idempotency_key": f"{self.mark}-{each}"}
@@ -207,7 +223,8 @@ class Traffic:
             self.unclear += is_in_doubt
         if is_in_doubt or int(key.split("-")[1]) % 20 == 0:
             self.to_confirm.put(key)
-        self._count("local" if self.shards[wish[0]] == self.shards[wish[1]] else "cross")
+        is_local = "@world" in wish or self.shards[wish[0]] == self.shards[wish[1]]  # at first
+        self._count("local" if is_local else "cross")
 
     def _create(self, chance, ask, key):
         """Two clients want the same name at once, each at its own coordinator."""
@@ -223,7 +240,7 @@ class Traffic:
             return self._until_clear(own, turn, lambda at: own(at, "POST", "/v1/users", body), clear)
 
         def create_as_rival():
-            with contextlib.closing(Asker(self.urls)) as rival:
+            with contextlib.closing(self.asker(self.urls)) as rival:
                 return create(rival, 1)
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -251,14 +268,14 @@ class Traffic:
     # ---- holding to what was told
 
     def _confirm_all(self):
-        with contextlib.closing(Asker(self.urls)) as ask:
+        with contextlib.closing(self.asker(self.urls)) as ask:
             while (key := self.to_confirm.get()) is not None:
                 self._confirm(ask, key)
 
     def _confirm(self, ask, key):
         """Each coordinator says of the key what was said before, asked by the same request and by a look."""
         wish, first = self.told[key]
-        path = f"/v1/users/{wish[0]}/transfers/{self.mark}-{key}"
+        path = f"/v1/users/{anchor_of(wish)}/transfers/{self.mark}-{key}"
         for at in (0, 1):
             for question in (lambda _, at=at: self._post(ask, at, key, wish),
                              lambda _, at=at: ask(at, "GET", path)):
@@ -283,10 +300,10 @@ class Traffic:
                 else:
                     moved.setdefault(transfer, []).append(int(amount))
         told = {}
-        for (_, _, amount), (outcome, id, *_) in self.told.values():
+        for (payer, payee, amount), (outcome, id, *_) in self.told.values():
             if outcome == "committed":
                 cents = int(amount.replace(".", ""))
-                told[id] = [-cents, cents]
+                told[id] = [-cents] * (payer != "@world") + [cents] * (payee != "@world")
         found = {id: sorted(amounts) for id, amounts in moved.items()}
         wrong = [(id, told.get(id), found.get(id)) for id in told.keys() | found.keys()
                  if told.get(id) != found.get(id)]
@@ -296,15 +313,19 @@ class Traffic:
 
     def _check_users(self):
         listed = {row[0]: row[1:] for row in self.cluster.sql("directory", "select id, name, shard from users")}
-        for number, shard in enumerate(self.cluster.shards(), 1):
-            rows = self.cluster.sql(shard, f"select account, version, balance from heads where account < {WORLD}")
-            expected = {id for id, (_, at) in listed.items() if at == str(number)}
+        limits = set()
+        for shard in self.cluster.shards():
+            number = self.cluster.sql(shard, "select shard_id from identity")[0][0]
+            rows = self.cluster.sql(
+                shard, "select account, version - (select count(*) from entries e where e.account = h.account "
+                       f"and e.kind = {MOVED}), balance from heads h where account < {WORLD}")
+            expected = {id for id, (_, at) in listed.items() if at == number}
             assert {row[0] for row in rows} == expected, f"{shard} does not have the accounts of its users"
+            limits |= {row[0] for row in self.cluster.sql(
+                shard, f"select max_balance from entries where account = {self.limited_account}")}
             for id, version, balance in rows:
                 if listed[id][0] in self.created:
                     assert (version, balance) == ("1", "700"), f"{listed[id][0]}: {version}, {balance}"
         names = {name for name, _ in listed.values() if name.startswith(f"{self.mark}-new-")}
         assert names == self.created, "new users are not as told"
-        shard, account = self.limited_at
-        rows = self.cluster.sql(shard, f"select max_balance from entries where account = {account}")
-        assert self.limits <= {f"{int(row[0]) // 100}.00" for row in rows}, "a limit that was told is not there"
+        assert self.limits <= {f"{int(limit) // 100}.00" for limit in limits}, "a limit that was told is not there"

@@ -98,6 +98,29 @@ std::optional<Respond> Api::route_admin(HttpRequest& request) {
     if (method == "POST") return shards_.add(std::move(request));
     return wrong_method("GET, POST");
   }
+  if (segments.size() == 4 && segments[2] == "shards") {
+    if (method != "DELETE") return wrong_method("DELETE");
+    auto name = segments[3];
+    return shards_.remove(std::move(request), std::move(name));
+  }
+  if (segments.size() == 5 && segments[2] == "shards" && segments[4] == "drain") {
+    if (method != "POST") return wrong_method("POST");
+    auto name = segments[3];
+    return shards_.drain(std::move(request), std::move(name));
+  }
+  if (segments.size() == 3 && segments[2] == "rebalance") {
+    if (method == "GET") return rebalance_.show(std::move(request));
+    if (method == "POST") return rebalance_.act(std::move(request));
+    return wrong_method("GET, POST");
+  }
+  if (segments.size() == 4 && segments[2] == "rebalance" && segments[3] == "plan") {
+    if (method != "GET") return wrong_method("GET");
+    return rebalance_.plan(std::move(request));
+  }
+  if (segments.size() == 3 && segments[2] == "audit") {
+    if (method != "POST") return wrong_method("POST");
+    return audit_.run(std::move(request));
+  }
   if (segments.size() == 4 && segments[2] == "rounds" && segments[3] == "unresolved") {
     if (method != "GET") return wrong_method("GET");
     return shards_.unresolved(std::move(request));
@@ -142,6 +165,11 @@ std::string Api::metrics() const {
   const auto& machine = context_.service.machine();
   const auto& counters = machine.counters();
   const auto number = [](auto value) { return static_cast<double>(value); };
+  const auto& pauses = machine.pauses();
+  std::vector<platform::MetricsPage::Bucket> pause_buckets;
+  for (std::size_t i = 0; i < pauses.counts.size(); ++i) {
+    pause_buckets.push_back({PauseHistogram::kBounds[i] / 1000.0, number(pauses.counts[i])});
+  }
   platform::MetricsPage page;
   page.gauge("build_info", "1, with the version that runs", 1, {{"version", KOSHEL_VERSION}})
       .counter("rounds_total", "Rounds started", number(counters.rounds_local), {{"kind", "local"}})
@@ -158,6 +186,10 @@ std::string Api::metrics() const {
              {{"kind", "cross"}})
       .gauge("rounds_unconfirmed", "Committed rounds that some shard has not confirmed",
              number(machine.rounds_unconfirmed()))
+      .gauge("moving_users", "1 while this coordinator holds the rebalance",
+             machine.is_moving_users() ? 1 : 0)
+      .histogram("move_pause_seconds", "Of each moved account, how long its cut-over took",
+                 pause_buckets, number(pauses.count), pauses.seconds)
       .gauge("routes_cached", "Routes remembered", number(context_.routes.cached()))
       .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
   return page.text();

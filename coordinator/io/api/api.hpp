@@ -2,6 +2,8 @@
 // The coordinator's HTTP face: which path and method is whose, and what the protocol's own faults
 // say.
 
+#include "coordinator/io/api/audit_api.hpp"
+#include "coordinator/io/api/rebalance_api.hpp"
 #include "coordinator/io/api/shards_api.hpp"
 #include "coordinator/io/api/transfers_api.hpp"
 #include "coordinator/io/api/users_api.hpp"
@@ -11,7 +13,12 @@ namespace koshel::coordinator {
 class Api {
  public:
   explicit Api(ApiContext context)
-      : context_(context), users_(context), transfers_(context), shards_(context) {}
+      : context_(context),
+        users_(context),
+        transfers_(context),
+        shards_(context),
+        rebalance_(context),
+        audit_(context) {}
 
   Respond handle(platform::HttpRequest request);
   static platform::HttpResponse on_protocol_error(platform::ProtocolFault fault);
@@ -28,6 +35,8 @@ class Api {
   UsersApi users_;
   TransfersApi transfers_;
   ShardsApi shards_;
+  RebalanceApi rebalance_;
+  AuditApi audit_;
 };
 
 // openapi.yaml, embedded at build time.

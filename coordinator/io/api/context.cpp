@@ -53,6 +53,15 @@ Problem directory_problem(const Error& error) {
           "the directory cannot be reached; nothing happened, try again"};
 }
 
+Problem lost_change(const Error& error, std::string_view how_to_see) {
+  if (error.fault != Fault::InDoubt && error.fault != Fault::Unavailable) {
+    return directory_problem(error);
+  }
+  spdlog::warn("the directory: {}", error.context);
+  return {ProblemCode::OutcomeUnknown,
+          "the directory's answer was lost: " + std::string(how_to_see)};
+}
+
 Problem user_not_found(std::string_view name) {
   return Problem{ProblemCode::UserNotFound, "there is no user named " + std::string(name)}.with(
       "user", name);
@@ -110,6 +119,14 @@ Problem problem_of(const Refusal& refusal, const std::string& name, const Curren
       .with("bound", amount(refusal.bound))
       .with("balance", amount(refusal.balance))
       .with("headroom", amount(refusal.headroom));
+}
+
+asio::awaitable<std::optional<Problem>> read_shards(ApiContext context, Instant deadline) {
+  auto pending = context.service.directory().shards(deadline);
+  const auto shards = co_await std::move(pending);
+  if (!shards) co_return directory_problem(shards.error());
+  context.service.shards().update(shards.value());
+  co_return std::nullopt;
 }
 
 asio::awaitable<void> pause_before_reroute() {

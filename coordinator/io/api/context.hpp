@@ -26,10 +26,17 @@ using Respond = boost::asio::awaitable<platform::HttpResponse>;
 Checked<Instant> deadline_of(const ApiContext& context, const platform::HttpRequest& request);
 
 Problem directory_problem(const Error& error);  // logs the error, says DIRECTORY_UNAVAILABLE
+// Of a change in the directory that may have been made nevertheless; `how_to_see` says how to find
+// out.
+Problem lost_change(const Error& error, std::string_view how_to_see);
 Problem user_not_found(std::string_view name);
 Problem problem_of(FailCode code);
 // The numbers of a refusal in words and members; `name` is the user's it speaks of.
 Problem problem_of(const Refusal& refusal, const std::string& name, const Currency& currency);
+
+// Takes over the directory's list of shards. Within the caller's time: that it was too short says
+// nothing about the directory.
+boost::asio::awaitable<std::optional<Problem>> read_shards(ApiContext context, Instant deadline);
 
 struct FoundUser {
   std::string name;

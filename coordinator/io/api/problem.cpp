@@ -27,6 +27,8 @@ constexpr auto kKinds = std::to_array<ProblemKind>({
     {UserAlreadyExists, 409, "USER_ALREADY_EXISTS", "The name is taken", kNot, false},
     {IdempotencyInProgress, 409, "IDEMPOTENCY_IN_PROGRESS", "The key is under way", kUnknown, true},
     {ShardAlreadyExists, 409, "SHARD_ALREADY_EXISTS", "The shard is in service", kNot, false},
+    {ShardNotEmpty, 409, "SHARD_NOT_EMPTY", "Something is left on the shard", kNot, false},
+    {RebalanceInProgress, 409, "REBALANCE_IN_PROGRESS", "A rebalance is under way", kNot, false},
     {PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE", "The body is too large", kNot, false},
     {BatchTooLarge, 413, "BATCH_TOO_LARGE", "The batch is too large", kNot, false},
     {UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON", kNot, false},

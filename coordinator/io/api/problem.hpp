@@ -26,6 +26,8 @@ enum class ProblemCode {
   UserAlreadyExists,
   IdempotencyInProgress,
   ShardAlreadyExists,
+  ShardNotEmpty,
+  RebalanceInProgress,
   PayloadTooLarge,
   BatchTooLarge,
   UnsupportedMediaType,

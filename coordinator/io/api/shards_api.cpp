@@ -13,14 +13,14 @@ namespace asio = boost::asio;
 using platform::HttpRequest;
 using platform::HttpResponse;
 
-// Within the caller's time: that it was too short says nothing about the directory.
-asio::awaitable<std::optional<Problem>> ShardsApi::read_shards(Instant deadline) {
-  auto pending = context_.service.directory().shards(deadline);
-  const auto shards = co_await std::move(pending);
-  if (!shards) co_return directory_problem(shards.error());
-  context_.service.shards().update(shards.value());
-  co_return std::nullopt;
+namespace {
+
+std::int64_t users_of(const std::vector<directory::ShardUsers>& counts, ShardId shard) {
+  const auto found = std::ranges::find(counts, shard, &directory::ShardUsers::shard);
+  return found == counts.end() ? 0 : found->users;
 }
+
+}  // namespace
 
 asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::int64_t users,
                                                    Instant deadline) {
@@ -45,7 +45,7 @@ asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::
 Respond ShardsApi::list(HttpRequest request) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto reading = read_shards(deadline.value());
+  auto reading = read_shards(context_, deadline.value());
   const auto problem = co_await std::move(reading);
   if (problem) co_return to_response(*problem);
   auto pending_users = context_.service.directory().users_per_shard(deadline.value());
@@ -53,9 +53,7 @@ Respond ShardsApi::list(HttpRequest request) {
   if (!counts) co_return to_response(directory_problem(counts.error()));
   std::string items;
   for (const auto& shard : context_.service.shards().shards()) {
-    const auto count = std::ranges::find(counts.value(), shard.id, &directory::ShardUsers::shard);
-    auto pending_json =
-        shard_json(shard, count == counts.value().end() ? 0 : count->users, deadline.value());
+    auto pending_json = shard_json(shard, users_of(counts.value(), shard.id), deadline.value());
     const auto text = co_await std::move(pending_json);
     items += items.empty() ? "" : ",";
     items += text;
@@ -132,17 +130,168 @@ Respond ShardsApi::add(HttpRequest request) {
           Problem{ProblemCode::ShardNotFound, "the directory does not know shard " + shard.name +
                                                   ": run `koshel init` with its config first"});
   }
-  auto reading = read_shards(deadline.value());
-  const auto unread = co_await std::move(reading);
-  if (unread) co_return to_response(unknown);
-  for (const auto& known : context_.service.shards().shards()) {
-    if (known.name != shard.name) continue;
-    auto pending_json = shard_json(known, 0, deadline.value());
-    auto text = co_await std::move(pending_json);
-    co_return HttpResponse{201, "application/json", std::move(text), {}};
-  }
-  co_return to_response(problem_of(FailCode::Internal));
+  auto describing = describe(shard.name, deadline.value());
+  auto text = co_await std::move(describing);
+  if (!text) co_return to_response(unknown);
+  co_return HttpResponse{201, "application/json", std::move(text.value()), {}};
 }
+
+// ---- draining and removing
+
+namespace {
+
+constexpr std::string_view kLookAtList = "look at the list of shards";
+
+Problem no_such_shard(const std::string& name) {
+  return {ProblemCode::ShardNotFound, "no shard named " + name + " is in service"};
+}
+
+std::optional<directory::Shard> find_shard(const ShardView& shards, std::string_view name) {
+  const auto list = shards.shards();
+  const auto found = std::ranges::find(list, name, &directory::Shard::name);
+  return found == list.end() ? std::nullopt : std::optional(*found);
+}
+
+}  // namespace
+
+// The shard as the list has it.
+asio::awaitable<Checked<std::string>> ShardsApi::describe(std::string name, Instant deadline) {
+  auto reading = read_shards(context_, deadline);
+  const auto problem = co_await std::move(reading);
+  if (problem) co_return *problem;
+  const auto shard = find_shard(context_.service.shards(), name);
+  if (!shard) co_return no_such_shard(name);
+  auto counting = context_.service.directory().users_per_shard(deadline);
+  const auto counts = co_await std::move(counting);
+  if (!counts) co_return directory_problem(counts.error());
+  auto pending = shard_json(*shard, users_of(counts.value(), shard->id), deadline);
+  co_return co_await std::move(pending);
+}
+
+Respond ShardsApi::drain(HttpRequest request, std::string name) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto reading = read_shards(context_, deadline.value());
+  const auto unread = co_await std::move(reading);
+  if (unread) co_return to_response(*unread);
+  if (!find_shard(context_.service.shards(), name)) co_return to_response(no_such_shard(name));
+  auto draining = context_.service.rebalance().drain_shard(name, deadline.value());
+  const auto drained = co_await std::move(draining);
+  if (!drained) co_return to_response(lost_change(drained.error(), kLookAtList));
+  switch (drained.value()) {
+    case directory::DrainShardOutcome::Draining:
+      break;
+    case directory::DrainShardOutcome::Unknown:
+      co_return to_response(no_such_shard(name));
+    case directory::DrainShardOutcome::LastActive:
+      co_return to_response(Problem{ProblemCode::ValidationError,
+                                    "shard " + name +
+                                        " is the last active one: its users would have nowhere "
+                                        "to go; add another shard first"});
+    case directory::DrainShardOutcome::IsBeingFilled:
+      co_return to_response(Problem{ProblemCode::RebalanceInProgress,
+                                    "a rebalance moves users to shard " + name +
+                                        ": cancel it, or wait for its end, and drain then"});
+  }
+  auto describing = describe(name, deadline.value());
+  auto text = co_await std::move(describing);
+  if (!text) {
+    co_return to_response(
+        Problem{ProblemCode::OutcomeUnknown, "the shard drains, but it cannot be shown now"});
+  }
+  co_return HttpResponse{200, "application/json", std::move(text.value()), {}};
+}
+
+namespace {
+
+Problem not_empty(const std::string& shard, const std::string& what) {
+  return Problem{ProblemCode::ShardNotEmpty, "shard " + shard + " " + what}.with("shard", shard);
+}
+
+std::string must_drain_first(const std::string& shard) {
+  return "takes users: run `koshel shard drain " + shard + "` and `koshel rebalance start` first";
+}
+
+std::optional<Problem> problem_of(directory::RemoveShardOutcome outcome, const std::string& shard) {
+  using enum directory::RemoveShardOutcome;
+  switch (outcome) {
+    case Removed:
+      return std::nullopt;
+    case Unknown:
+      return no_such_shard(shard);
+    case Active:
+      return not_empty(shard, must_drain_first(shard));
+    case HasUsers:
+      return not_empty(shard, "has users: run `koshel rebalance start`, which moves them");
+    case HasMoves:
+      return not_empty(shard, "has users on their way: wait until the rebalance is over");
+    case HasRounds:
+      return not_empty(shard, "has not confirmed all rounds that were decided; try again soon");
+  }
+  std::abort();
+}
+
+}  // namespace
+
+// What is left on a shard that drains. Its users are counted before its agent is asked: when there
+// are none, none can come any more, and with them nothing that the agent would have to be asked
+// about again.
+asio::awaitable<std::optional<Problem>> ShardsApi::find_rest(directory::Shard shard,
+                                                             Instant deadline) {
+  if (shard.state != directory::ShardState::Draining) {
+    co_return not_empty(shard.name, must_drain_first(shard.name));
+  }
+  auto counting = context_.service.directory().users_per_shard(deadline);
+  const auto counts = co_await std::move(counting);
+  if (!counts) co_return directory_problem(counts.error());
+  if (users_of(counts.value(), shard.id) > 0) {
+    co_return problem_of(directory::RemoveShardOutcome::HasUsers, shard.name);
+  }
+  const auto agent = context_.service.shards().agent(shard.id);
+  if (!agent) co_return no_such_shard(shard.name);
+  auto asking = agent->status(deadline);
+  const auto status = co_await std::move(asking);
+  if (!status) {
+    co_return Problem{ProblemCode::ShardUnavailable, "the agent of shard " + shard.name +
+                                                         " does not answer, so whether the shard "
+                                                         "is empty cannot be known"}
+        .with("shard", shard.name);
+  }
+  if (const auto left = status.value().worlds.size(); left > 0) {
+    co_return not_empty(shard.name, "owns " + std::to_string(left) +
+                                        " accounts of @world, and the sum needs them: run `koshel "
+                                        "rebalance start`, which moves them");
+  }
+  if (const auto left = status.value().prepared.size(); left > 0) {
+    co_return not_empty(shard.name, "has " + std::to_string(left) +
+                                        " prepared transactions; `koshel rounds unresolved` "
+                                        "shows them");
+  }
+  co_return std::nullopt;
+}
+
+Respond ShardsApi::remove(HttpRequest request, std::string name) {
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto reading = read_shards(context_, deadline.value());
+  const auto unread = co_await std::move(reading);
+  if (unread) co_return to_response(*unread);
+  const auto shard = find_shard(context_.service.shards(), name);
+  if (!shard) co_return to_response(no_such_shard(name));
+  auto looking = find_rest(*shard, deadline.value());
+  const auto rest = co_await std::move(looking);
+  if (rest) co_return to_response(*rest);
+  auto removing = context_.service.rebalance().remove_shard(name, deadline.value());
+  const auto removed = co_await std::move(removing);
+  if (!removed) co_return to_response(lost_change(removed.error(), kLookAtList));
+  const auto refusal = problem_of(removed.value(), name);
+  if (refusal) co_return to_response(*refusal);
+  auto again = read_shards(context_, deadline.value());
+  co_await std::move(again);
+  co_return HttpResponse{204, "", "", {}};
+}
+
+// ---- what is in doubt
 
 namespace {
 
@@ -180,7 +329,7 @@ asio::awaitable<Checked<std::vector<ShardsApi::Prepared>>> ShardsApi::read_prepa
 Respond ShardsApi::unresolved(HttpRequest request) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  auto reading = read_shards(deadline.value());
+  auto reading = read_shards(context_, deadline.value());
   const auto problem = co_await std::move(reading);
   if (problem) co_return to_response(*problem);
   auto looking = read_prepared(deadline.value());

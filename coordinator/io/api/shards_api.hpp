@@ -1,5 +1,6 @@
 #pragma once
-// /v1/admin: the shards in service, adding one, and what is in doubt on them.
+// /v1/admin: the shards in service, adding, draining and removing one, and what is in doubt on
+// them.
 
 #include "coordinator/io/api/context.hpp"
 
@@ -11,6 +12,8 @@ class ShardsApi {
 
   Respond list(platform::HttpRequest request);
   Respond add(platform::HttpRequest request);
+  Respond drain(platform::HttpRequest request, std::string name);
+  Respond remove(platform::HttpRequest request, std::string name);
   Respond unresolved(platform::HttpRequest request);
 
  private:
@@ -20,12 +23,15 @@ class ShardsApi {
     std::string shard;
     double age_seconds = 0;
   };
-  boost::asio::awaitable<std::optional<Problem>> read_shards(Instant deadline);
   boost::asio::awaitable<Checked<std::vector<Prepared>>> read_prepared(Instant deadline);
   boost::asio::awaitable<std::string> shard_json(directory::Shard shard, std::int64_t users,
                                                  Instant deadline);
+  boost::asio::awaitable<Checked<std::string>> describe(std::string name, Instant deadline);
   boost::asio::awaitable<std::optional<Problem>> check_agent(std::string url, std::string name,
                                                              Instant deadline);
+
+  boost::asio::awaitable<std::optional<Problem>> find_rest(directory::Shard shard,
+                                                           Instant deadline);
 
   ApiContext context_;
 };

@@ -99,6 +99,7 @@ std::variant<TransferAnswer, Problem> answer_of(const Outcome& outcome, const Tr
     }
     Answer operator()(const Changed&) const { return problem_of(FailCode::Internal); }
     Answer operator()(const Opened&) const { return problem_of(FailCode::Internal); }
+    Answer operator()(const CutOver&) const { return problem_of(FailCode::Internal); }
     Answer operator()(const NameTaken&) const { return problem_of(FailCode::Internal); }
   };
   return std::visit(Visitor{text}, outcome);

@@ -11,8 +11,13 @@ DirectoryDatabase::DirectoryDatabase(Server& server)
       decisions(server),
       incarnations(server),
       beats(server),
+      shards(server),
+      rebalance(server),
+      planned_moves(server),
+      moves(server),
       server_(server) {
   cluster.put(0, {});
+  rebalance.put(0, {});
 }
 
 // ---- the decision log
@@ -75,6 +80,9 @@ Task<void> DirectoryDatabase::create_users(Backend& backend, RoundId round,
   co_await server_.moment(backend);
   const auto fence = co_await fence_of(backend, round.incarnation);
   if (!fence || round.sequence <= *fence) throw SqlError{"KO010", "the round is fenced off"};
+  std::vector<ShardId> homes;
+  for (const auto& user : wanted) homes.push_back(user.shard);
+  co_await share_active_shards(backend, std::move(homes));
   std::ranges::sort(wanted, {}, &coordinator::CreateUsers::User::name);
   bool are_new = true;
   for (const auto& user : wanted) {
@@ -265,9 +273,24 @@ Task<std::vector<NamedRoute>> DirectoryDatabase::routes_by_account(Backend& back
   co_return routes;
 }
 
-Task<int> DirectoryDatabase::ping(Backend& backend) {
+Task<ShardRows> DirectoryDatabase::shards_in_service(Backend& backend) {
   co_await server_.moment(backend);
-  co_return 0;
+  ShardRows rows;
+  shards.scan(&backend, [&](ShardId shard, const ShardRow& row) {
+    if (row.state != ShardService::Known) rows.emplace(shard, row);
+    return true;
+  });
+  co_return rows;
+}
+
+Task<std::map<ShardId, std::int64_t>> DirectoryDatabase::users_per_shard(Backend& backend) {
+  co_await server_.moment(backend);
+  std::map<ShardId, std::int64_t> counts;
+  users.scan(&backend, [&](const auto&, const NamedRoute& user) {
+    ++counts[user.route.shard];
+    return true;
+  });
+  co_return counts;
 }
 
 }  // namespace koshel::simulation

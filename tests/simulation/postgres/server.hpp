@@ -142,6 +142,7 @@ class Server {
   std::function<void(const std::string& gid, bool is_commit)> on_finished;
   std::function<void(const char* what)> on_fault;
   Instant now() const { return scheduler_.now(); }
+  bool is_log_empty() const { return log_.empty(); }  // all is durable and visible
   Lsn durable_lsn() const {
     return options_.is_replicated ? std::min(flushed_, replicated_) : flushed_;
   }

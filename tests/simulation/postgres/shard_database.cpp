@@ -52,6 +52,7 @@ ShardDatabase::ShardDatabase(Server& server, std::string cluster, ShardId shard)
       applied_rounds(server),
       round_fences(server),
       holds(server),
+      moves(server),
       server_(server),
       cluster_(std::move(cluster)),
       shard_(shard) {
@@ -102,14 +103,19 @@ Task<void> ShardDatabase::append_round(Backend& backend, const agent::AppendBatc
     if (entry.balance < entry.min_balance || entry.balance > entry.max_balance) {
       throw SqlError{"23514", "the balance is outside of its limits"};
     }
-    const EntryKey key{entry.account, entry.version};
     StoredEntry row{entry, batch.at};
-    const bool is_next = co_await entries.insert(backend, key, row);
-    if (!is_next) throw SqlError{"23505", "the version is there"};
-    if (!entry.is_anchor || !entry.transfer) continue;
-    const bool is_first = co_await anchors.insert(backend, *entry.transfer, key);
-    if (!is_first) throw SqlError{"23505", "the transfer's id is there"};
+    co_await append_entry(backend, std::move(row));
   }
+}
+
+Task<void> ShardDatabase::append_entry(Backend& backend, StoredEntry row) {
+  const EntryKey key{row.entry.account, row.entry.version};
+  const auto anchor = row.entry.is_anchor ? row.entry.transfer : std::nullopt;
+  const bool is_next = co_await entries.insert(backend, key, std::move(row));
+  if (!is_next) throw SqlError{"23505", "the version is there"};
+  if (!anchor) co_return;
+  const bool is_first = co_await anchors.insert(backend, *anchor, key);
+  if (!is_first) throw SqlError{"23505", "the transfer's id is there"};
 }
 
 Task<void> ShardDatabase::append(Backend& backend, agent::AppendBatch batch) {
@@ -118,19 +124,45 @@ Task<void> ShardDatabase::append(Backend& backend, agent::AppendBatch batch) {
   co_await server_.commit(backend);
 }
 
+namespace {
+
+std::vector<AccountId> accounts_of(const std::vector<agent::MovingAccount>& moving) {
+  std::vector<AccountId> accounts;
+  for (const auto& each : moving) accounts.push_back(each.account);
+  return accounts;
+}
+
+// With an account goes its balance.
+ShardDatabase::Effect effect_of(const agent::PrepareRound& round) {
+  ShardDatabase::Effect effect{{}, accounts_of(round.departing), accounts_of(round.arriving)};
+  for (const auto& opened : round.batch.opened) effect.opened.push_back(opened.account);
+  for (const auto& entry : round.batch.entries) {
+    effect.amount = *effect.amount.plus(entry.amount);
+    if (entry.kind != EntryKind::Moved) continue;
+    const bool goes = std::ranges::count(effect.departing, entry.account) > 0;
+    effect.amount = *effect.amount.plus(goes ? entry.balance.negated() : entry.balance);
+  }
+  return effect;
+}
+
+}  // namespace
+
 Task<void> ShardDatabase::prepare(Backend& backend, agent::PrepareRound round) {
   const auto gid = gid_of(round.batch.round);
-  Money sum;
-  for (const auto& entry : round.batch.entries) sum = *sum.plus(entry.amount);
-  prepared_amounts[gid] = sum;
+  prepared_effects[gid] = effect_of(round);
   server_.begin(backend, false);
   const bool is_newest = identity.read(backend, 0)->epoch == round.batch.epoch;
-  if (is_newest) co_await holds.insert(backend, gid, round.held);
+  if (is_newest) {
+    Held held{round.held, accounts_of(round.departing)};
+    co_await holds.insert(backend, gid, std::move(held));
+  }
   co_await erase_holds(backend, std::move(round.forgotten));
   co_await server_.commit(backend);
   co_await server_.moment(backend);
   server_.begin(backend);
+  if (!round.arriving.empty()) co_await arrive(backend, round.arriving);
   co_await append_round(backend, round.batch);
+  if (!round.departing.empty()) co_await depart(backend, round.departing);
   co_await server_.prepare(backend, gid);
 }
 
@@ -330,7 +362,11 @@ Task<TakeOverDone> ShardDatabase::take_over(Backend& backend, TakeOverWish wish)
   for (const auto& found : prepared) {
     co_await server_.client_turn(backend);
     const auto* held = holds.read(backend, gid_of(found.round));
-    done.in_doubt.push_back({found.round, held == nullptr ? std::vector<AccountId>{} : *held});
+    if (held == nullptr) {
+      done.in_doubt.push_back({found.round, {}, {}});
+    } else {
+      done.in_doubt.push_back({found.round, held->accounts, held->leaving});
+    }
   }
   co_await server_.client_turn(backend);
   server_.begin(backend);
@@ -349,10 +385,14 @@ Task<TakeOverDone> ShardDatabase::take_over(Backend& backend, TakeOverWish wish)
 
 // ---- reading
 
-const StoredEntry* ShardDatabase::head(AccountId account) const {
+const StoredEntry* ShardDatabase::last_entry(const Backend* backend, AccountId account) const {
   EntryKey found;
-  const auto* last = entries.last_up_to(nullptr, {account, Version(INT64_MAX)}, &found);
+  const auto* last = entries.last_up_to(backend, {account, Version(INT64_MAX)}, &found);
   return last == nullptr || found.first != account ? nullptr : last;
+}
+
+const StoredEntry* ShardDatabase::head(AccountId account) const {
+  return last_entry(nullptr, account);
 }
 
 std::optional<StoredTransfer> ShardDatabase::stored_under(const Backend& backend,
@@ -362,26 +402,24 @@ std::optional<StoredTransfer> ShardDatabase::stored_under(const Backend& backend
   return stored_of(*entries.read(backend, *key));
 }
 
+// Keys first: with an account that is owned here afterwards its history was whole.
 Task<ShardState> ShardDatabase::read_state(Backend& backend, agent::ReadState wanted) {
   ShardState state;
   co_await server_.moment(backend);
-  if (!wanted.accounts.empty()) {
-    check_epoch(backend, wanted.epoch);
-    for (const auto account : wanted.accounts) {
-      const auto* currency = accounts.read(backend, account);
-      if (currency == nullptr) continue;
-      EntryKey found;
-      const auto* last = entries.last_up_to(&backend, {account, Version(INT64_MAX)}, &found);
-      if (last == nullptr || found.first != account) continue;
-      const auto& entry = last->entry;
-      state.heads.push_back({account,
-                             {*currency, entry.version, entry.balance, entry.min_balance,
-                              entry.max_balance, entry.status}});
-    }
-    if (!wanted.keys.empty()) co_await server_.client_turn(backend);
-  }
   for (const auto key : wanted.keys) {
     if (auto stored = stored_under(backend, key)) state.stored.push_back(std::move(*stored));
+  }
+  if (wanted.accounts.empty()) co_return state;
+  if (!wanted.keys.empty()) co_await server_.client_turn(backend);
+  check_epoch(backend, wanted.epoch);
+  for (const auto account : wanted.accounts) {
+    const auto* currency = accounts.read(backend, account);
+    const auto* last = currency == nullptr ? nullptr : last_entry(&backend, account);
+    if (last == nullptr) continue;
+    const auto& entry = last->entry;
+    state.heads.push_back({account,
+                           {*currency, entry.version, entry.balance, entry.min_balance,
+                            entry.max_balance, entry.status}});
   }
   co_return state;
 }
@@ -393,13 +431,45 @@ Task<messages::FindTransferDone> ShardDatabase::find_transfer(Backend& backend, 
   messages::FindTransferDone done;
   done.is_owned = accounts.read(backend, wanted.account) != nullptr;
   if (!done.is_owned) co_return done;
-  co_await server_.client_turn(backend);
   for (const auto id : wanted.ids) {
     auto stored = stored_under(backend, id);
     if (!stored) continue;
     if (!done.stored || stored->transfer.id == wanted.ids.front()) done.stored = std::move(stored);
   }
   co_return done;
+}
+
+Task<messages::EntriesRead> ShardDatabase::read_entries(Backend& backend, Epoch epoch,
+                                                        messages::ReadEntries wanted) {
+  co_await server_.moment(backend);
+  check_epoch(backend, epoch);
+  messages::EntriesRead read;
+  read.is_owned = accounts.read(backend, wanted.account) != nullptr;
+  if (!read.is_owned) co_return read;
+  const bool is_from_end = wanted.is_newest_first && wanted.from == Version();
+  entries.scan(&backend, {wanted.account, wanted.is_newest_first ? Version() : wanted.from},
+               [&](const EntryKey& key, const StoredEntry& row) {
+                 if (key.first != wanted.account) return false;
+                 if (wanted.is_newest_first && !is_from_end && key.second > wanted.from) {
+                   return false;
+                 }
+                 read.entries.push_back({row.entry, row.at});
+                 return true;
+               });
+  if (wanted.is_newest_first) std::ranges::reverse(read.entries);
+  const auto limit = static_cast<std::size_t>(wanted.limit);
+  if (read.entries.size() > limit) read.entries.resize(limit);
+  co_return read;
+}
+
+Task<std::vector<AccountId>> ShardDatabase::worlds(Backend& backend) {
+  co_await server_.moment(backend);
+  std::vector<AccountId> worlds;
+  accounts.scan(&backend, AccountId(AccountId::kWorldBit), [&](AccountId account, CurrencyId) {
+    worlds.push_back(account);
+    return true;
+  });
+  co_return worlds;
 }
 
 }  // namespace koshel::simulation

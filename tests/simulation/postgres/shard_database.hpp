@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/messages/moves.hpp"
 #include "shard-agent/logic/events.hpp"
 #include "tests/simulation/postgres/table.hpp"
 
@@ -13,6 +14,13 @@ namespace koshel::simulation {
 struct StoredEntry {
   Entry entry;
   Timestamp at;
+};
+
+// The next entries of accounts that move.
+struct MovingChunk {
+  std::vector<StoredEntry> entries;
+  std::vector<messages::CopiedTo> copied;  // how far the accounts that have any come with them
+  bool is_complete = false;
 };
 
 struct ShardState {
@@ -50,6 +58,18 @@ class ShardDatabase {
   Task<TakeOverDone> take_over(Backend& backend, TakeOverWish wish);
   Task<messages::FindTransferDone> find_transfer(Backend& backend, Epoch epoch,
                                                  messages::FindTransfer wanted);
+  Task<messages::EntriesRead> read_entries(Backend& backend, Epoch epoch,
+                                           messages::ReadEntries wanted);
+  Task<std::vector<AccountId>> worlds(Backend& backend);
+
+  // Those of shard-agent/io/moves_store.cpp: throw KO005 as the SQL functions do.
+  Task<std::vector<messages::CopiedTo>> begin_arrival(Backend& backend, Epoch epoch,
+                                                      messages::BeginArrival begin);
+  Task<MovingChunk> read_chunk(Backend& backend, Epoch epoch, messages::ReadChunk wanted);
+  Task<void> write_chunk(Backend& backend, Epoch epoch, MoveId move,
+                         std::vector<StoredEntry> chunk);
+  // True: nothing is left.
+  Task<bool> clean_move(Backend& backend, Epoch epoch, messages::CleanMove clean);
 
   // ---- tables
 
@@ -65,12 +85,29 @@ class ShardDatabase {
   Table<TransferId, EntryKey> anchors;  // the unique index entries_transfer
   Table<RoundId, bool> applied_rounds;  // is it void?
   Table<Incarnation, Sequence> round_fences;
-  Table<std::string, std::vector<AccountId>> holds;
+  struct Held {
+    std::vector<AccountId> accounts;
+    std::vector<AccountId> leaving;
+  };
+  Table<std::string, Held> holds;
+  struct Moving {
+    MoveId move;
+    bool is_leaving = false;
+    Version copied;
+    bool is_arrival_of(MoveId id) const { return move == id && !is_leaving; }
+  };
+  Table<AccountId, Moving> moves;
 
   // ---- for the checker
 
   const StoredEntry* head(AccountId account) const;  // as anybody sees it
-  std::map<std::string, Money> prepared_amounts;     // by gid: the sum of a round's entries
+  // What a round does once it commits, by gid.
+  struct Effect {
+    Money amount;  // to the sum of this shard's balances
+    std::vector<AccountId> departing;
+    std::vector<AccountId> opened;  // and those that arrive
+  };
+  std::map<std::string, Effect> prepared_effects;
 
   Server& server() { return server_; }
   ShardId shard() const { return shard_; }
@@ -85,6 +122,15 @@ class ShardDatabase {
   std::vector<RoundId> rows_behind(const Backend& backend, const agent::ForgetRounds& forget,
                                    std::size_t limit) const;
   Task<void> append_round(Backend& backend, const agent::AppendBatch& batch);
+  Task<void> append_entry(Backend& backend, StoredEntry row);
+  Task<void> arrive(Backend& backend, const std::vector<agent::MovingAccount>& arriving);
+  Task<void> depart(Backend& backend, const std::vector<agent::MovingAccount>& departing);
+  Task<std::vector<AccountId>> lock_moves(Backend& backend, std::vector<AccountId> accounts,
+                                          MoveId move, bool is_leaving);
+  Task<void> delete_newest(Backend& backend, const std::vector<AccountId>& accounts,
+                           std::size_t limit);
+  Task<void> touch_identity(Backend& backend, Epoch epoch);
+  const StoredEntry* last_entry(const Backend* backend, AccountId account) const;
   void compare_heads(const Backend& backend, const agent::AppendBatch& batch) const;
   Task<void> erase_holds(Backend& backend, std::vector<RoundId> rounds);
   Task<std::optional<Epoch>> take_epoch(Backend& backend, const TakeOverWish& wish);

@@ -72,6 +72,12 @@ class Table {
   }
   // Locks the row as an update does and returns the transaction's own copy; null: no such row.
   Task<Value*> lock(Backend& backend, Key key) { return lock_row(backend, key, Lock::Share); }
+  // As select for update does: checks of foreign keys wait for it, and it for them.
+  Task<Value*> lock_for_update(Backend& backend, Key key) {
+    auto* value = co_await lock_row(backend, key, Lock::KeyShare);
+    if (value != nullptr) rows_.find(key)->second.writer->is_for_update = true;
+    co_return value;
+  }
   Task<const Value*> lock_shared(Backend& backend, Key key) {
     return share(backend, key, Lock::Share);
   }
@@ -120,6 +126,7 @@ class Table {
     Xid xid;
     std::optional<Value> wanted;
     std::optional<Value> before;
+    bool is_for_update = false;
   };
 
   static const Value* visible(const Row& row, const Backend* backend) {
@@ -159,7 +166,9 @@ class Table {
       auto& row = found->second;
       const auto other = writer_other_than(row, backend);
       if (other != 0 && !row.value) co_return nullptr;
-      if (other != 0 && (lock == Lock::Share || !row.writer->wanted)) {
+      const bool is_in_the_way =
+          other != 0 && (lock == Lock::Share || row.writer->is_for_update || !row.writer->wanted);
+      if (is_in_the_way) {
         co_await server_.wait_for(backend, other);
         continue;
       }

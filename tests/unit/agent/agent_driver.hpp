@@ -72,6 +72,13 @@ inline messages::ReserveOrder pays(const Transfer& transfer) {
 inline messages::ReserveOrder is_paid(const Transfer& transfer) {
   return {messages::Leg{transfer, messages::Side::Payee}, 0};
 }
+inline constexpr MoveId kMove{70};
+inline messages::ReserveOrder departs(AccountId account, std::int32_t times_busy = 0) {
+  return {messages::Depart{account, kMove}, times_busy};
+}
+inline messages::ReserveOrder arrives(AccountId account) {
+  return {messages::Arrive{account, kMove}, 0};
+}
 inline messages::OpenAccount make_opening(AccountId account, std::int64_t balance) {
   return {account, kEuro, Money(0), Money(INT64_MAX), Money(balance), TransferId(account, {0, 77})};
 }
@@ -191,8 +198,10 @@ class AgentDriver {
     const auto effects = read_if_wanted(start_reserve(sequence, std::move(orders)));
     return as<messages::Reserved>(reply_in<messages::ReserveReply>(effects)).votes;
   }
-  Effects start_prepare(std::int64_t sequence, std::vector<std::int32_t> survivors) {
-    return ask(messages::Prepare{round_of(sequence), machine.epoch(), std::move(survivors)});
+  Effects start_prepare(std::int64_t sequence, std::vector<std::int32_t> survivors,
+                        std::vector<Head> arriving = {}) {
+    return ask(messages::Prepare{round_of(sequence), machine.epoch(), std::move(survivors),
+                                 std::move(arriving)});
   }
   Effects prepare_done(std::int64_t sequence, DbOutcome outcome = DbOutcome::Done) {
     return step(PrepareDone{round_of(sequence), outcome, ""});

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "shard-agent/logic/cross_rounds.hpp"
 #include "tests/unit/agent/agent_driver.hpp"
 
@@ -22,9 +24,10 @@ messages::ReserveOrder anna_pays(std::int64_t amount) {
   return pays(make_transfer({kAnna, kAway, amount}));
 }
 
+// Beside Dora, whom no test here touches, and by what succeeds: a refusal would be read in any case.
 bool is_read_anew(AgentDriver& agent, AccountId account) {
-  const messages::LimitChange change{account, {}, {}, {}};
-  return has<ReadState>(agent.start_local(900, {{change, 0}}));
+  const auto effects = agent.start_local(900, {{make_transfer({account, kDora}), 0}});
+  return std::ranges::count(only<ReadState>(effects).accounts, account) > 0;
 }
 
 TEST(Recovery, ScansRegularlyAndOneScanAtATime) {
@@ -300,6 +303,19 @@ TEST(Scan, ThatFindsNoConnectionMakesTheAgentTakeOverAnew) {
   agent.step(PreparedScanned{begun.scan, std::nullopt, true});
   EXPECT_FALSE(agent.machine.is_serving());
   EXPECT_TRUE(has<TakeOver>(agent.tick()));
+}
+
+TEST(Scan, OfBeforeATakeOverIsNotTakenForTheRunningOne) {
+  ServingAgent agent;
+  const auto early = only<ScanPrepared>(agent.tick());
+  agent.lose_connection();
+  agent.take_over(kEpoch.next());
+  const auto late = only<ScanPrepared>(agent.tick());
+  agent.step(PreparedScanned{early.scan, std::nullopt, true});  // of the session that was lost
+  EXPECT_TRUE(agent.machine.is_serving());
+  EXPECT_EQ(agent.machine.counters().prepared_scans, 0);
+  const auto effects = agent.step(PreparedScanned{late.scan, {{{round_of(40), kOld}}}});
+  EXPECT_EQ(only<AskDecision>(effects).round, round_of(40));
 }
 
 }  // namespace

@@ -105,6 +105,23 @@ TEST(CrossRounds, AreReleasedByAMessage) {
   EXPECT_EQ(fault_in<PrepareReply>(agent.start_prepare(1, {0})), RoundFault::Expired);
 }
 
+TEST(CrossRounds, AreReleasedWhenTheyHaveVotedByAMessageThatOvertookTheVotes) {
+  for (const bool is_abort : {true, false}) {
+    ServingAgent agent;
+    const auto reading = agent.start_reserve(1, {anna_pays(5)});
+    if (is_abort) {
+      agent.abort(1);
+    } else {
+      EXPECT_TRUE(agent.release(1).empty());
+    }
+    EXPECT_TRUE(agent.is_held(kAnna));
+    EXPECT_TRUE(is<Reserved>(reply_in<ReserveReply>(agent.read(reading))));
+    EXPECT_FALSE(agent.is_held(kAnna));
+    EXPECT_TRUE(agent.machine.is_idle());
+    EXPECT_EQ(fault_in<PrepareReply>(agent.start_prepare(1, {0})), RoundFault::Expired);
+  }
+}
+
 TEST(CrossRounds, AreNotReleasedOnceTheyPrepare) {
   ServingAgent agent;
   agent.reserve(1, {anna_pays(5)});

@@ -144,6 +144,30 @@ TEST(Draft, LetsThePayeeAnswerForADeposit) {
   }
 }
 
+TEST(Draft, MovesAnAccountAsItIs) {
+  Draft draft;
+  const auto head = make_head(
+      {.balance = 10, .min = -5, .max = 20, .version = 4, .status = AccountStatus::Frozen});
+  draft.know(kAnna, head);
+  EXPECT_EQ(draft.move(kAnna), (LegState{kAnna, Version(5), Money(10)}));
+  auto after = head;
+  after.version = Version(5);
+  ASSERT_EQ(draft.heads_after().size(), 1U);
+  EXPECT_EQ(draft.heads_after()[0].head, after);
+  const auto batch = draft.take_batch(round_of(1), kEpoch, Timestamp());
+  EXPECT_EQ(batch.heads, (std::vector{CountedHead{kAnna, Version(4), Money(10)}}));
+  EXPECT_TRUE(batch.opened.empty());
+  Entry entry;
+  entry.account = kAnna;
+  entry.version = Version(5);
+  entry.kind = EntryKind::Moved;
+  entry.balance = Money(10);
+  entry.min_balance = Money(-5);
+  entry.max_balance = Money(20);
+  entry.status = AccountStatus::Frozen;
+  EXPECT_EQ(batch.entries, std::vector{entry});
+}
+
 TEST(Draft, RemembersARefusalWithoutMovingMoney) {
   Draft draft;
   draft.know(kAnna, make_head({.balance = 10, .version = 2}));

@@ -69,6 +69,38 @@ TEST(Soundness, LetsAnAccountBeOpenedOnceInARound) {
   EXPECT_TRUE(find_fault(messages::Reserve{round_of(1), {opening, opening}}));
 }
 
+TEST(Soundness, LetsAccountsMoveOnceInARoundAndInOneDirection) {
+  const auto is_round = [](std::vector<messages::ReserveOrder> orders) {
+    return !find_fault(messages::Reserve{round_of(1), std::move(orders)});
+  };
+  EXPECT_TRUE(is_round({departs(kAnna), departs(kBert)}));
+  EXPECT_TRUE(is_round({arrives(kAnna), arrives(kBert)}));
+  EXPECT_TRUE(is_round({departs(world_slot(0))}));
+  EXPECT_FALSE(is_round({departs(kAnna), departs(kAnna)}));
+  EXPECT_FALSE(is_round({arrives(kAnna), arrives(kAnna)}));
+  EXPECT_FALSE(is_round({departs(kAnna), arrives(kAnna)}));
+  EXPECT_FALSE(is_round({departs(kAnna), arrives(kBert)}));
+}
+
+TEST(Soundness, LetsNothingElseIntoARoundOfMoves) {
+  const messages::ReserveOrder others[] = {pays(make_transfer({kBert, kAway, 1})),
+                                           is_paid(make_transfer({kAway, kBert, 1})),
+                                           {make_opening(kBert, 0), 0}};
+  for (const auto& other : others) {
+    for (const auto& move : {departs(kAnna), arrives(kAnna)}) {
+      EXPECT_TRUE(find_fault(messages::Reserve{round_of(1), {move, other}}));
+      EXPECT_TRUE(find_fault(messages::Reserve{round_of(1), {other, move}}));
+    }
+  }
+}
+
+TEST(Soundness, KnowsWhichAccountAnOrderMoves) {
+  EXPECT_EQ(moving_account(departs(kAnna)), kAnna);
+  EXPECT_EQ(moving_account(arrives(kBert)), kBert);
+  EXPECT_EQ(moving_account(pays(make_transfer({kAnna, kAway, 1}))), std::nullopt);
+  EXPECT_EQ(moving_account({make_opening(kAnna, 0), 0}), std::nullopt);
+}
+
 TEST(Soundness, TurnsTheWholeRoundAwayBeforeItTakesAnything) {
   ServingAgent agent;
   const auto local = agent.start_local(

@@ -156,6 +156,21 @@ TEST_F(Votes, LeaveKeysToThePayersShard) {
   EXPECT_TRUE(is<Yes>(evaluation.vote(Leg{transfer, Side::Payee})));
 }
 
+TEST_F(Votes, LetAnAccountLeaveWithItsHead) {
+  EXPECT_EQ(as<messages::Leaving>(evaluation.vote(messages::Depart{kAnna, kMove})).head,
+            *heads.head(kAnna));
+}
+
+TEST_F(Votes, LetAFrozenAccountLeave) {
+  const auto leaving = as<messages::Leaving>(evaluation.vote(messages::Depart{kDora, kMove}));
+  EXPECT_EQ(leaving.head.status, AccountStatus::Frozen);
+}
+
+TEST_F(Votes, LetNobodyLeaveWhoIsNotHere) {
+  const auto moved = as<messages::Moved>(evaluation.vote(messages::Depart{kCleo, kMove}));
+  EXPECT_EQ(moved.account, kCleo);
+}
+
 TEST_F(Votes, LetANewAccountBeOpened) {
   EXPECT_TRUE(is<Yes>(evaluation.vote(make_opening(kCleo, 10), world_slot(0))));
 }

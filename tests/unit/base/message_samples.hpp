@@ -8,6 +8,8 @@
 #include <tuple>
 #include <vector>
 
+#include "base/messages/audit.hpp"
+#include "base/messages/moves.hpp"
 #include "base/messages/rounds.hpp"
 
 namespace koshel::messages {
@@ -22,7 +24,7 @@ inline auto fields(const AskRound& m) { const auto& [a] = m; return std::tie(a);
 inline auto fields(const AskRoundDone& m) { const auto& [a] = m; return std::tie(a); }
 inline auto fields(const Reserve& m) { const auto& [a, b] = m; return std::tie(a, b); }
 inline auto fields(const Reserved& m) { const auto& [a, b] = m; return std::tie(a, b); }
-inline auto fields(const Prepare& m) { const auto& [a, b, c] = m; return std::tie(a, b, c); }
+inline auto fields(const Prepare& m) { const auto& [a, b, c, d] = m; return std::tie(a, b, c, d); }
 inline auto fields(const Prepared& m) { const auto& [a, b] = m; return std::tie(a, b); }
 inline auto fields(const Settle& m) { const auto& [a, b] = m; return std::tie(a, b); }
 inline auto fields(const SettleDone& m) { const auto& [a] = m; return std::tie(a); }
@@ -40,11 +42,33 @@ inline auto fields(const ReadEntries& m) {
 }
 inline auto fields(const TimedEntry& m) { const auto& [a, b] = m; return std::tie(a, b); }
 inline auto fields(const EntriesRead& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const BeginArrival& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const ArrivalBegun& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const ReadChunk& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const Chunk& m) { const auto& [a, b, c, d] = m; return std::tie(a, b, c, d); }
+inline auto fields(const WriteChunk& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const ChunkWritten& m) { const auto& [a] = m; return std::tie(a); }
+inline auto fields(const CleanMove& m) { const auto& [a, b, c, d] = m; return std::tie(a, b, c, d); }
+inline auto fields(const MoveCleaned& m) { const auto& [a] = m; return std::tie(a); }
 inline auto fields(const PreparedRound& m) { const auto& [a, b] = m; return std::tie(a, b); }
 inline auto fields(const AgentStatus& m) {
-  const auto& [a, b, c, d, e, f, g] = m;
-  return std::tie(a, b, c, d, e, f, g);
+  const auto& [a, b, c, d, e, f, g, h, i, j, k] = m;
+  return std::tie(a, b, c, d, e, f, g, h, i, j, k);
 }
+inline auto fields(const OpenAudit& m) { const auto& [a] = m; return std::tie(a); }
+inline auto fields(const AuditOpened& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const RunAudit& m) { const auto& [a, b, c] = m; return std::tie(a, b, c); }
+inline auto fields(const AuditDone& m) {
+  const auto& [a, b, c, d, e, f] = m;
+  return std::tie(a, b, c, d, e, f);
+}
+inline auto fields(const ListAudit& m) {
+  const auto& [a, b, c, d] = m;
+  return std::tie(a, b, c, d);
+}
+inline auto fields(const AuditListed& m) { const auto& [a, b] = m; return std::tie(a, b); }
+inline auto fields(const CloseAudit& m) { const auto& [a] = m; return std::tie(a); }
+inline auto fields(const AuditClosed& m) { const auto& [a] = m; return std::tie(a); }
 // clang-format on
 
 template <class Message>
@@ -169,12 +193,15 @@ inline std::vector<Reserve> of() {
   reserve.orders.push_back(
       {OpenAccount{AccountId(8), CurrencyId(978), Money(-1), Money(100), Money(50), transfer().id},
        1});
+  reserve.orders.push_back({Depart{AccountId(8), MoveId(3)}, 0});
+  reserve.orders.push_back({Arrive{kLastAccount, MoveId(kInt64.max())}, 0});
   return {reserve, {kLastRound, {}}};
 }
 
 template <>
 inline std::vector<ReserveReply> of() {
   Reserved reserved{Epoch(17), {Yes{}, Retry{}}};
+  for (const auto& head : heads()) reserved.votes.push_back(Leaving{head});
   add_common_answers(reserved.votes);
   std::vector<ReserveReply> all = {reserved, Reserved{}};
   for (const auto& failed : failures()) all.push_back(failed);
@@ -242,7 +269,8 @@ inline std::vector<AskRoundDone> of() {
 }
 template <>
 inline std::vector<Prepare> of() {
-  return {{kRound, Epoch(17), {0, 2, INT32_MAX}}, {kLastRound, Epoch(kInt64.max()), {}}};
+  return {{kRound, Epoch(17), {0, 2, INT32_MAX}, heads()},
+          {kLastRound, Epoch(kInt64.max()), {}, {}}};
 }
 template <>
 inline std::vector<Settle> of() {
@@ -273,6 +301,38 @@ inline std::vector<ReadEntries> of() {
   return {{AccountId(11), Version(5), true, 100}, {kLastAccount, Version(0), false, 0}};
 }
 template <>
+inline std::vector<BeginArrival> of() {
+  return {{MoveId(1), {AccountId(1), kLastAccount}}, {}};
+}
+template <>
+inline std::vector<ArrivalBegun> of() {
+  return {{true, {{AccountId(1), Version(0)}, {kLastAccount, Version(kInt64.max())}}}, {}};
+}
+template <>
+inline std::vector<ReadChunk> of() {
+  return {{{{AccountId(1), Version(7)}}, 10'000}, {}};
+}
+template <>
+inline std::vector<Chunk> of() {
+  return {{awkward_text(), 12, {{AccountId(1), Version(7)}}, true}, {}};
+}
+template <>
+inline std::vector<WriteChunk> of() {
+  return {{MoveId(1), awkward_text()}, {}};
+}
+template <>
+inline std::vector<ChunkWritten> of() {
+  return {{true}, {false}};
+}
+template <>
+inline std::vector<CleanMove> of() {
+  return {{MoveId(1), true, {AccountId(1), kLastAccount}, 10'000}, {}};
+}
+template <>
+inline std::vector<MoveCleaned> of() {
+  return {{true}, {false}};
+}
+template <>
 inline std::vector<AgentStatus> of() {
   const AgentStatus status{"prod",
                            "shard-1",
@@ -284,8 +344,52 @@ inline std::vector<AgentStatus> of() {
                             {"koshel:prod:7:2:1", 12345.678901234567},
                             {"", 5e-324},
                             {"", 1.7976931348623157e308},
-                            {"", -0.0}}};
+                            {"", -0.0}},
+                           64,
+                           5'000'000'000,
+                           std::numeric_limits<std::int64_t>::max(),
+                           {AccountId(AccountId::kWorldBit), kLastAccount}};
   return {status, {}};
+}
+
+template <>
+inline std::vector<OpenAudit> of() {
+  return {{1}, {kInt64.max()}};
+}
+template <>
+inline std::vector<AuditOpened> of() {
+  return {{{{"koshel:prod:7:1:1", 0.1}}, 5}, {}};
+}
+template <>
+inline std::vector<RunAudit> of() {
+  return {{1, kInt64.max(), {kRound, kLastRound}}, {}};
+}
+template <>
+inline std::vector<AuditDone> of() {
+  AuditDone done{2, kInt64.max(), {{"978", "-18446744073709551616"}}, {}, {}, {}};
+  done.worlds = {AccountId(AccountId::kWorldBit), kLastAccount};
+  done.buckets = {{1, 0, kInt64.max()}, {}};
+  for (const auto rule : {AuditedRule::Chains, AuditedRule::Limits, AuditedRule::Heads,
+                          AuditedRule::Copies, AuditedRule::Keys, AuditedRule::Decided}) {
+    done.findings.push_back({rule, "-17", awkward_text()});
+  }
+  return {done, {}};
+}
+template <>
+inline std::vector<ListAudit> of() {
+  return {{1, 2, {0, INT32_MAX}, {}}, {3, 4, {}, {5}}};
+}
+template <>
+inline std::vector<AuditListed> of() {
+  return {{{"1", "-1"}, {{transfer().id.to_string(), "-100"}}}, {}};
+}
+template <>
+inline std::vector<CloseAudit> of() {
+  return {{1}, {}};
+}
+template <>
+inline std::vector<AuditClosed> of() {
+  return {{true}, {false}};
 }
 
 }  // namespace koshel::samples

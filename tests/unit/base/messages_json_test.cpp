@@ -16,7 +16,8 @@ class EveryMessage : public testing::Test {};
 using AllMessages =
     testing::Types<LocalRound, LocalReply, AskRound, AskRoundDone, Reserve, ReserveReply, Prepare,
                    PrepareReply, Settle, SettleDone, Release, ReadHeads, HeadsRead, FindTransfer,
-                   FindTransferDone, ReadEntries, EntriesRead, AgentStatus>;
+                   FindTransferDone, ReadEntries, EntriesRead, BeginArrival, ArrivalBegun,
+                   ReadChunk, Chunk, WriteChunk, ChunkWritten, CleanMove, MoveCleaned, AgentStatus>;
 TYPED_TEST_SUITE(EveryMessage, AllMessages);
 
 TYPED_TEST(EveryMessage, IsReadBackAsItWasWritten) {
@@ -164,7 +165,7 @@ TEST(MessageError, IsGivenForNestingWithoutEnd) {
 
 TEST(MessageError, IsGivenForAnAgeThatIsNoNumber) {
   const auto status_with = [](std::string_view age) {
-    auto text = to_json(AgentStatus{"a", "b", {}, {}, true, "c", {{"gid", 1.5}}});
+    auto text = to_json(AgentStatus{"a", "b", {}, {}, true, "c", {{"gid", 1.5}}, 0, 0, {}, {}});
     const auto at = text.find("\"1.5\"");
     return complaint<AgentStatus>(text.replace(at, 5, age));
   };

@@ -129,8 +129,9 @@ struct RoundInFlight {
 
 class CoordinatorDriver {
  public:
-  explicit CoordinatorDriver(const RoundLimits& rounds = {}, const BookLimits& book = {})
-      : machine_(kIncarnation, book, rounds, LogLimits{}) {}
+  explicit CoordinatorDriver(const RoundLimits& rounds = {}, const BookLimits& book = {},
+                             const RebalanceLimits& rebalance = {})
+      : machine_(kIncarnation, book, rounds, LogLimits{}, rebalance) {}
 
   CoordinatorMachine& machine() { return machine_; }
 
@@ -196,10 +197,12 @@ class CoordinatorDriver {
   Send<Message> sent_one() {
     return take_one<Send<Message>>();
   }
-  // Nothing was asked for since effects were last taken, but that the log be kept.
+  // Nothing was asked for since effects were last taken, but what is told the directory regularly.
   bool is_idle() const {
-    return std::ranges::all_of(
-        effects_, [](const Effect& effect) { return std::holds_alternative<KeepLog>(effect); });
+    return std::ranges::all_of(effects_, [](const Effect& effect) {
+      return std::holds_alternative<KeepLog>(effect) ||
+             std::holds_alternative<BeatRebalance>(effect);
+    });
   }
   void discard() { effects_.clear(); }
 
