@@ -1,6 +1,7 @@
 #pragma once
-// What a mover says to the agents of an account's source and target outside of rounds: copying the history of
-// accounts that are on their way, and deleting what is left of them. Each can be said again without harm.
+// What a mover says to the agents of an account's source and target outside of rounds: copying the
+// history of accounts that are on their way, and deleting what is left of them. Each can be said
+// again without harm.
 
 #include <string>
 #include <vector>
@@ -45,7 +46,8 @@ struct ChunkWritten {
   bool is_fitting = false;  // false: the move is over here, or the chunk would have left a gap
 };
 
-// What is left of accounts that went with the move (`is_leaving`), or that shall not come after all.
+// What is left of accounts that went with the move (`is_leaving`), or that shall not come after
+// all.
 struct CleanMove {
   MoveId move;
   bool is_leaving = false;

@@ -50,8 +50,8 @@ struct OpenAccount {
   bool operator==(const OpenAccount&) const = default;
 };
 
-// Both sides of an account that goes to another shard: its old one is told Depart, and the new one, which has its
-// history by then, Arrive.
+// Both sides of an account that goes to another shard: its old one is told Depart, and the new one,
+// which has its history by then, Arrive.
 struct Depart {
   AccountId account;
   MoveId move;

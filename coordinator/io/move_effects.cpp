@@ -65,10 +65,12 @@ asio::awaitable<Result<ChunkCopied::Progress>> CoordinatorService::copy_chunk(Co
 
 asio::awaitable<void> CoordinatorService::copy(CopyChunk copy) {
   const auto move = copy.move;
+  const auto target = copy.target;
   auto pending = copy_chunk(std::move(copy));
   auto done = co_await std::move(pending);
   if (done) {
-    spdlog::debug("move {}: {} entries copied", move.value(), done.value().entries);
+    spdlog::info("move {}: {} entries copied to {}", move.value(), done.value().entries,
+                 shards_.name(target));
   } else {
     spdlog::warn("move {}: a chunk could not be copied: {}", move.value(), done.error().context);
   }
@@ -184,8 +186,8 @@ asio::awaitable<void> CoordinatorService::take_move(TakeMove take) {
   step(MoveTaken{std::move(move)});
 }
 
-// A shard that drains and has no users left may still have accounts of @world, which goes to the first shard
-// that takes users.
+// A shard that drains and has no users left may still have accounts of @world, which goes to the
+// first shard that takes users.
 asio::awaitable<Result<std::optional<OpenMove>>> CoordinatorService::find_leftovers() {
   auto pending_shards = directory_.shards(read_deadline());
   const auto shards = co_await std::move(pending_shards);

@@ -31,6 +31,7 @@ class CoordinatorMachine {
   std::size_t rounds_unconfirmed() const { return log_.unconfirmed(); }
   const PauseHistogram& pauses() const { return cross_.pauses(); }
   bool is_moving_users() const { return rebalancer_.is_holder(); }
+  std::int64_t entries_copied() const { return rebalancer_.entries_copied(); }
   const CoordinatorCounters& counters() const { return counters_; }
   bool is_directory_up() const { return is_directory_up_; }
   // True while a round of this coordinator may bring the transfer.

@@ -1,6 +1,7 @@
 #pragma once
 // A coordinator's rounds of several parts: transfers between two shards, new users (one shard and
-// the directory), and accounts that move (two shards and the directory). Two-phase commit; the decision log's row is the decision.
+// the directory), and accounts that move (two shards and the directory). Two-phase commit; the
+// decision log's row is the decision.
 //
 //   state      event                               next
 //   Reserving  the last ReserveReplied             Preparing the survivors, or done without any;

@@ -212,8 +212,8 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
   }
 }
 
-// What the round brought has gone along with its account. Where that lives now the order is tried again under its own
-// id, as if that were a key: it is done, and then found, or was never done.
+// What the round brought has gone along with its account. Where that lives now the order is tried
+// again under its own id, as if that were a key: it is done, and then found, or was never done.
 void LocalRounds::find_elsewhere(OrderId id, OrderBook::Entry& entry, Effects& out) {
   entry.may_be_done = true;
   if (auto* transfer = std::get_if<TransferOrder>(&entry.order)) transfer->transfer.is_keyed = true;

@@ -1,6 +1,6 @@
 #pragma once
-// How long accounts could not be used while they were cut over to another shard, in Prometheus' way: each bucket
-// counts what was not longer than its bound. Monotonic.
+// How long accounts could not be used while they were cut over to another shard, in Prometheus'
+// way: each bucket counts what was not longer than its bound. Monotonic.
 
 #include <array>
 #include <cstdint>

@@ -261,6 +261,7 @@ void Rebalancer::on(const ChunkCopied& event, Instant now, Effects& out) {
     const auto& done = event.done.value();
     if (!done.is_complete) succeed();  // the last one comes again with every try to cut over
     entries_ += done.entries;
+    entries_copied_ += done.entries;
     for (const auto& [account, version] : done.copied) move->copied[account] = version;
     move->is_copied = done.is_complete;
     move->entries_max = std::min(limits_.entries_per_chunk, move->entries_max * 2);

@@ -1,8 +1,9 @@
 #pragma once
-// Carries a rebalance out: takes moves from the plan, has the history of their accounts copied, lets the accounts be
-// cut over by rounds like any others (MoveOrder), and has the old copies deleted. Every coordinator has one; at most one
-// of them holds the rebalance, and what it does for it is refused by the directory when it no longer holds it. It
-// remembers nothing that matters: what it has lost sight of it reads again.
+// Carries a rebalance out: takes moves from the plan, has the history of their accounts copied,
+// lets the accounts be cut over by rounds like any others (MoveOrder), and has the old copies
+// deleted. Every coordinator has one; at most one of them holds the rebalance, and what it does for
+// it is refused by the directory when it no longer holds it. It remembers nothing that matters:
+// what it has lost sight of it reads again.
 //
 //   a move, step by step              when it fails, or is not as believed
 //   Begin at the target               read the moves again
@@ -11,8 +12,8 @@
 //   Clean the source                  again
 //   End in the directory              read the moves again
 //
-// Cancelled: accounts that are not cut over are cleaned at the target and end; the others go on to their end. Paused:
-// no next step.
+// Cancelled: accounts that are not cut over are cleaned at the target and end; the others go on to
+// their end. Paused: no next step.
 
 #include <map>
 #include <optional>
@@ -54,7 +55,7 @@ class Rebalancer {
   void on(const Finish& finish, Instant now, Effects& out);
 
   bool is_holder() const { return is_holder_; }
-  std::size_t moves() const { return moves_.size(); }
+  std::int64_t entries_copied() const { return entries_copied_; }  // for metrics; monotonic
 
  private:
   static constexpr OrderId kOwnOrder = OrderId{1} << 63;
@@ -115,7 +116,8 @@ class Rebalancer {
   bool has_leftovers_ = true;
   bool is_ending_ = false;
   Instant next_take_{};
-  Instant again_at_{};        // after a failure that is no move's
+  Instant again_at_{};  // after a failure that is no move's
+  std::int64_t entries_copied_ = 0;
   std::int64_t entries_ = 0;  // copied and not told yet
   std::int64_t told_ = 0;     // with the last beat
   int failures_ = 0;          // in a row

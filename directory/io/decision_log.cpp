@@ -127,11 +127,12 @@ constexpr auto kClose =
 constexpr auto kForget = "delete from decisions where incarnation = $1 and sequence = any($2)";
 constexpr int kCommitsMax = 256;  // confirmed at a time
 
-std::vector<ShardId> shards_of(const std::string& text) {
-  std::vector<ShardId> shards;
+template <class Id>
+std::vector<Id> numbers_of(const std::string& text) {
+  std::vector<Id> ids;
   std::istringstream numbers(text);
-  for (std::int32_t shard = 0; numbers >> shard;) shards.emplace_back(shard);
-  return shards;
+  for (typename Id::rep number = 0; numbers >> number;) ids.emplace_back(number);
+  return ids;
 }
 }  // namespace
 
@@ -161,7 +162,7 @@ asio::awaitable<Result<std::vector<CommittedRound>>> DecisionLog::close(Incarnat
     pqxx::nontransaction session(connection);
     std::vector<CommittedRound> commits;
     for (const auto& row : session.exec_params(kClose, silent.value(), kCommitsMax)) {
-      commits.push_back({Sequence(row[0].as<std::int64_t>()), shards_of(row[1].c_str())});
+      commits.push_back({Sequence(row[0].as<std::int64_t>()), numbers_of<ShardId>(row[1].c_str())});
     }
     return commits;
   };
@@ -183,8 +184,9 @@ asio::awaitable<Result<void>> DecisionLog::forget(Incarnation closed,
 namespace {
 // One snapshot: an incarnation that was handed out behind it must not look as if it was gone.
 constexpr auto kFences =
-    "select c.last_incarnation, i.id, i.fence, i.is_closed "
-    "from cluster c left join incarnations i on true";
+    "select c.last_incarnation, i.id, i.fence, i.is_closed, r.last_move, "
+    "(select string_agg(distinct m.move::text, ' ') from moves m) "
+    "from cluster c cross join rebalance r left join incarnations i on true";
 // And a commit behind it: with synchronous replication, what was seen is durable by then.
 constexpr auto kFencesBarrier = "update cluster set last_incarnation = last_incarnation";
 }  // namespace
@@ -195,6 +197,8 @@ asio::awaitable<Result<Fences>> DecisionLog::fences() {
     Fences fences;
     for (const auto& row : session.exec(kFences)) {
       fences.last = Incarnation(row[0].as<std::int64_t>());
+      fences.last_move = MoveId(row[4].as<std::int64_t>());
+      fences.open_moves = numbers_of<MoveId>(row[5].c_str());
       if (row[1].is_null()) continue;
       fences.incarnations.push_back({Incarnation(row[1].as<std::int64_t>()),
                                      Sequence(row[2].as<std::int64_t>()), row[3].as<bool>()});

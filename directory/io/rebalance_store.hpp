@@ -1,7 +1,7 @@
 #pragma once
-// The rebalance in the directory database: what is planned, who carries it out, which users are on their way. For
-// the mover, whose every step says as which incarnation it acts and is refused (KO012) unless that one holds
-// the rebalance; and for people, who start, pause and look at it.
+// The rebalance in the directory database: what is planned, who carries it out, which users are on
+// their way. For the mover, whose every step says as which incarnation it acts and is refused
+// (KO012) unless that one holds the rebalance; and for people, who start, pause and look at it.
 
 #include <boost/asio/awaitable.hpp>
 #include <optional>
@@ -57,8 +57,9 @@ class RebalanceStore {
 
   // ---- for the mover
 
-  // Beats if `own` holds the rebalance, or takes it if nobody does or it stood still since `seen_beat`. `entries`
-  // were copied since the last beat; `error` is what stands in the way now, or empty.
+  // Beats if `own` holds the rebalance, or takes it if nobody does or it stood still since
+  // `seen_beat`. `entries` were copied since the last beat; `error` is what stands in the way now,
+  // or empty.
   boost::asio::awaitable<Result<RebalanceHold>> beat(Incarnation own, std::int64_t seen_beat,
                                                      std::int64_t entries, std::string error);
   boost::asio::awaitable<Result<std::vector<OpenMove>>> open_moves();
@@ -78,7 +79,8 @@ class RebalanceStore {
   boost::asio::awaitable<Result<StartOutcome>> start(std::vector<PlannedMove> plan,
                                                      std::optional<int> users_per_second,
                                                      Instant deadline);
-  // False: there is nothing that could be paused, resumed or cancelled. A failed one can be resumed or cancelled.
+  // False: there is nothing that could be paused, resumed or cancelled. A failed one can be resumed
+  // or cancelled.
   boost::asio::awaitable<Result<bool>> act(RebalanceAction action, Instant deadline);
   boost::asio::awaitable<Result<DrainShardOutcome>> drain_shard(std::string name, Instant deadline);
   boost::asio::awaitable<Result<RemoveShardOutcome>> remove_shard(std::string name,

@@ -1,6 +1,6 @@
 #pragma once
-// What is said to the decision log and by it, as plain values: the log itself (directory/io) and those
-// who judge by it (coordinator/logic) share them.
+// What is said to the decision log and by it, as plain values: the log itself (directory/io) and
+// those who judge by it (coordinator/logic) share them.
 
 #include <cstdint>
 #include <string_view>
@@ -37,7 +37,8 @@ struct LogState {
   std::vector<Beat> others;  // every other incarnation with something left to forget
 };
 
-// How far an incarnation's rounds are over. Of one that is not listed, though it was handed out, all are.
+// How far an incarnation's rounds are over. Of one that is not listed, though it was handed out,
+// all are.
 struct IncarnationFence {
   Incarnation incarnation;
   Sequence fence;          // every round up to here is finished, while it is not closed
@@ -47,6 +48,8 @@ struct IncarnationFence {
 struct Fences {
   Incarnation last;  // that was handed out
   std::vector<IncarnationFence> incarnations;
+  MoveId last_move = {};                // that was handed out; every move up to it is over,
+  std::vector<MoveId> open_moves = {};  // but for these
 };
 
 // A commit that is not forgotten yet.

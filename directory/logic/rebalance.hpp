@@ -1,6 +1,6 @@
 #pragma once
-// What is said to the rebalance in the directory and by it, as plain values: the directory's own I/O and the
-// coordinator's logic share them. The rules stand in sql/directory/0002_rebalance.sql.
+// What is said to the rebalance in the directory and by it, as plain values: the directory's own
+// I/O and the coordinator's logic share them. The rules stand in sql/directory/0002_rebalance.sql.
 
 #include <cstdint>
 #include <optional>
@@ -36,7 +36,8 @@ struct OpenMove {
   bool operator==(const OpenMove&) const = default;
 };
 
-// Who holds the rebalance, as a coordinator learns when it beats. A `beat` that stands still is nobody's.
+// Who holds the rebalance, as a coordinator learns when it beats. A `beat` that stands still is
+// nobody's.
 struct RebalanceHold {
   RebalanceState state = RebalanceState::Idle;
   std::optional<int> users_per_second;
@@ -45,9 +46,10 @@ struct RebalanceHold {
 };
 
 enum class MoveUsersOutcome : std::int8_t {
-  Moved,          // the routes are changed and the round is committed
-  NotAsBelieved,  // nothing was written: somebody else holds the rebalance, or has gone on with the moves
-  Decided,        // nothing was written: the round was decided (aborted) or fenced off by others
+  Moved,  // the routes are changed and the round is committed
+  // nothing was written: somebody else holds the rebalance, or has gone on with the moves
+  NotAsBelieved,
+  Decided,  // nothing was written: the round was decided (aborted) or fenced off by others
 };
 
 }  // namespace koshel::directory

@@ -253,7 +253,8 @@ asio::awaitable<void> AgentService::read_fences() {
   const auto fences = co_await std::move(pending);
   FencesRead event;
   if (fences) {
-    event.fences.emplace(FencesRead::Fences{fences.value().last, {}});
+    event.fences.emplace(FencesRead::Fences{
+        fences.value().last, {}, fences.value().last_move, fences.value().open_moves});
     for (const auto& [incarnation, fence, is_closed] : fences.value().incarnations) {
       event.fences->incarnations.push_back({incarnation, fence, is_closed});
     }
@@ -314,8 +315,8 @@ void AgentService::execute(Stop&& effect) {
 
 // ---- reading
 
-// Reads run on the sessions of the epoch and nowhere else: while a take-over waits for old sessions to be
-// gone, none may be opened, and one that a read finds lost is news for the machine.
+// Reads run on the sessions of the epoch and nowhere else: while a take-over waits for old sessions
+// to be gone, none may be opened, and one that a read finds lost is news for the machine.
 template <class Work>
 auto AgentService::read(Work work)
     -> asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>> {

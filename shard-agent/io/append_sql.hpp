@@ -22,8 +22,8 @@ struct PrepareStatement {
   const std::vector<MovingAccount>& departing;
   const std::vector<MovingAccount>& arriving;
 };
-// The holds row in a transaction of its own, then the append, prepared under `gid`; accounts that arrive
-// are owned before it, those that depart after it no longer.
+// The holds row in a transaction of its own, then the append, prepared under `gid`; accounts that
+// arrive are owned before it, those that depart after it no longer.
 std::string prepare_statement(pqxx::connection& connection, const PrepareStatement& statement);
 
 // "{1,2,3}" and "{a,b}" as PostgreSQL reads arrays; texts are quoted as its syntax wants.

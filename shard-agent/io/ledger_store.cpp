@@ -264,13 +264,21 @@ bool forget_rounds(pqxx::connection& connection, const ForgetRounds& forget) {
   constexpr int kRowsMax = 10'000;  // of one transaction
   pqxx::nontransaction session(connection);
   const auto number = [](Incarnation incarnation) { return incarnation.value(); };
-  return session
-      .exec_params("select forget_rounds($1, $2, $3, $4, $5, $6, $7)", forget.epoch.value(),
-                   forget.floor.value(), forget.last.value(), pg_array(forget.unfinished, number),
-                   pg_array(forget.fences, [](RoundId f) { return f.incarnation.value(); }),
-                   pg_array(forget.fences, [](RoundId f) { return f.sequence.value(); }),
-                   kRowsMax)[0][0]
-      .as<bool>();
+  const bool is_forgotten =
+      session
+          .exec_params(
+              "select forget_rounds($1, $2, $3, $4, $5, $6, $7)", forget.epoch.value(),
+              forget.floor.value(), forget.last.value(), pg_array(forget.unfinished, number),
+              pg_array(forget.fences, [](RoundId f) { return f.incarnation.value(); }),
+              pg_array(forget.fences, [](RoundId f) { return f.sequence.value(); }), kRowsMax)[0][0]
+          .as<bool>();
+  const bool is_swept =
+      session
+          .exec_params(
+              "select sweep_moves($1, $2, $3, $4)", forget.epoch.value(), forget.last_move.value(),
+              pg_array(forget.open_moves, [](MoveId move) { return move.value(); }), kRowsMax)[0][0]
+          .as<bool>();
+  return is_forgotten && is_swept;
 }
 
 void forget_holds(pqxx::connection& connection, const Identity& identity,
@@ -319,8 +327,9 @@ ShardRoom read_room(pqxx::connection& connection) {
 
 namespace {
 
-// In one statement, and so of one moment, with whether the account is owned here: history that is just being
-// deleted, since its account has left, must not be told in part. One row at least, with nulls where there is none.
+// In one statement, and so of one moment, with whether the account is owned here: history that is
+// just being deleted, since its account has left, must not be told in part. One row at least, with
+// nulls where there is none.
 std::string owned_entries_query(const std::string& columns, const std::string& which) {
   return "select " + columns +
          ", a.id is not null from check_epoch($1) cross join (select $2::bigint as id) as q "

@@ -1,7 +1,7 @@
 #pragma once
-// What a mover asks of the shard's database outside of rounds: to expect accounts, to hand out and take in their
-// history in chunks, to delete what is left of them. Each is one statement that checks epoch and move; see
-// sql/shard/0002_moves.sql. Throws what libpqxx throws.
+// What a mover asks of the shard's database outside of rounds: to expect accounts, to hand out and
+// take in their history in chunks, to delete what is left of them. Each is one statement that
+// checks epoch and move; see sql/shard/0002_moves.sql. Throws what libpqxx throws.
 
 #include <pqxx/pqxx>
 

@@ -34,8 +34,8 @@ class AgentMachine {
   // True if a round under way or in doubt may still bring the transfer to the account. To be asked
   // before the database is read, else a round could end in between.
   bool may_bring(TransferId id, AccountId account) const;
-  // True if another shard may own the account by now, though the database still shows it here. To be
-  // asked before the database is read.
+  // True if another shard may own the account by now, though the database still shows it here. To
+  // be asked before the database is read.
   bool may_have_left(AccountId account) const;
 
  private:

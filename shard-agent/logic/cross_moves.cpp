@@ -6,7 +6,8 @@
 
 namespace koshel::agent {
 
-// Where accounts arrive, and only there, the prepare brings the heads that the source has voted with.
+// Where accounts arrive, and only there, the prepare brings the heads that the source has voted
+// with.
 bool CrossRounds::is_told_heads(const Round& round, const messages::Prepare& prepare) {
   const bool is_arrival = std::holds_alternative<messages::Arrive>(round.slots.front().order.what);
   if (prepare.arriving.size() != (is_arrival ? prepare.survivors.size() : 0)) return false;

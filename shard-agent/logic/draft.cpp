@@ -119,6 +119,16 @@ LegState Draft::open(AccountId account, const Head& limits, const Transfer& open
   return append(std::move(entry));
 }
 
+void Draft::drop_unused_worlds() {
+  for (auto& [id, account] : accounts_) {
+    const bool is_unused =
+        id.is_world() && !account.counted_on && account.head.version == Version(1);
+    if (!is_unused) continue;
+    account.has_entries = false;
+    std::erase_if(entries_, [id = id](const Entry& entry) { return entry.account == id; });
+  }
+}
+
 Entry Draft::next_entry(AccountId account, EntryKind kind) const {
   const auto* head = this->head(account);
   INVARIANT(head != nullptr);

@@ -80,6 +80,8 @@ class Draft {
   void set_status(AccountId account, AccountStatus status);
   // The last word of the shard that the account leaves, and the first of the one it comes to.
   LegState move(AccountId account);
+  // An @world that was opened and then not used stays unopened: it may have moved to another shard.
+  void drop_unused_worlds();
   // A new account, with what `opening` pays in (0: nothing) as part of its first entry.
   LegState open(AccountId account, const Head& limits, const Transfer& opening);
 

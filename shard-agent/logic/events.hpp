@@ -96,8 +96,10 @@ struct FencesRead {  // of effect ReadFences
     bool is_closed = false;
   };
   struct Fences {
-    Incarnation last;                 // that was handed out
-    std::vector<Known> incarnations;  // with something left to forget; any other is gone
+    Incarnation last;                     // that was handed out
+    std::vector<Known> incarnations;      // with something left to forget; any other is gone
+    MoveId last_move = {};                // that was handed out; every one up to it is over,
+    std::vector<MoveId> open_moves = {};  // but for these
   };
   std::optional<Fences> fences;  // nullopt: the directory could not be asked
 };
@@ -164,6 +166,10 @@ struct ForgetRounds {  // what proves of rounds that are over whether they were 
   Incarnation last;                     // and all up to this one
   std::vector<Incarnation> unfinished;  // but for these, of which nothing is,
   std::vector<RoundId> fences;          // and these, of which all up to there are
+  // What came with moves that are over and is still not owned comes from messages that came too
+  // late.
+  MoveId last_move = {};
+  std::vector<MoveId> open_moves = {};
 };
 struct TakeOver {
   Epoch known;  // a database that is behind it has lost its last writes and must not be served

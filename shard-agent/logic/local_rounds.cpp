@@ -165,6 +165,7 @@ void LocalRounds::evaluate(RoundId id, Round& round, const StateRead& reading, c
     slot.answer =
         std::visit([&](const auto& what) { return evaluation.answer(what); }, slot.order.what);
   }
+  draft.drop_unused_worlds();
   if (!draft.is_empty()) {
     round.heads_after = draft.heads_after();
     round.state = State::Appending;

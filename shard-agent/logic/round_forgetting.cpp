@@ -18,8 +18,8 @@ void RoundForgetting::on(const FencesRead& event, Instant now, Effects& out) {
     next_ = now + memory_.limits.forget_interval;
     return;
   }
-  const auto& [last, incarnations] = *event.fences;
-  ForgetRounds forget{memory_.epoch, last.next(), last, {}, {}};
+  const auto& [last, incarnations, last_move, open_moves] = *event.fences;
+  ForgetRounds forget{memory_.epoch, last.next(), last, {}, {}, last_move, open_moves};
   for (const auto& [incarnation, fence, is_closed] : incarnations) {
     forget.floor = std::min(forget.floor, incarnation);
     if (is_closed) {

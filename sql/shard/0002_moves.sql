@@ -115,9 +115,26 @@ language sql as $$
   select a.account, a.move, true from unnest(p_moves, p_accounts) as a (move, account);
 $$;
 
--- Deletes up to p_limit entries of accounts that have left with the move (or, not p_is_leaving, that will not come
--- after all), the newest first, so that what is left has no gap. True: nothing of them is left here. An account that
--- is owned here is not touched, and false as long as it is: its round is not settled.
+-- Deletes up to p_limit entries of accounts that are not owned here, the newest first, so that what is left has no
+-- gap; an account's row goes with its last entry.
+create function delete_copies(p_accounts bigint[], p_limit integer) returns void
+language sql as $$
+  delete from entries e
+   using (select n.account, n.version
+            from unnest(p_accounts) as q (account)
+           cross join lateral (select * from entries n where n.account = q.account
+                                order by n.version desc limit p_limit) n
+           limit p_limit) gone
+   where e.account = gone.account and e.version = gone.version;
+  update moves m set copied = coalesce((select max(e.version) from entries e where e.account = m.account), 0)
+   where m.account = any(p_accounts) and not m.is_leaving;
+  delete from moves m
+   where m.account = any(p_accounts) and not exists (select from entries e where e.account = m.account);
+$$;
+
+-- Deletes what is left of accounts that have left with the move (or, not p_is_leaving, that will not come after all), as
+-- delete_copies does. True: nothing of them is left here. An account that is owned here is not touched, and false as
+-- long as it is: its round is not settled.
 create function clean_move(p_epoch bigint, p_move bigint, p_is_leaving boolean, p_accounts bigint[],
                            p_limit integer) returns boolean
 language plpgsql as $$
@@ -129,18 +146,28 @@ begin
     from (select m.account from moves m
            where m.account = any(p_accounts) and m.move = p_move and m.is_leaving = p_is_leaving
            order by m.account for update) l;
-  delete from entries e
-   using (select n.account, n.version
-            from unnest(cleaning) as q (account)
-           cross join lateral (select * from entries n where n.account = q.account
-                                order by n.version desc limit p_limit) n
-           limit p_limit) gone
-   where e.account = gone.account and e.version = gone.version;
-  update moves m set copied = coalesce((select max(e.version) from entries e where e.account = m.account), 0)
-   where m.account = any(cleaning) and not m.is_leaving;
-  delete from moves m
-   where m.account = any(cleaning) and not exists (select from entries e where e.account = m.account);
+  perform delete_copies(cleaning, p_limit);
   return not exists (select from moves m where m.account = any(p_accounts) and m.move = p_move)
      and not exists (select from accounts a where a.id = any(p_accounts));
+end
+$$;
+
+-- Deletes what messages have brought that came when their move was over: of every move up to p_last but p_open, what
+-- is still expected. Moves are never opened again. True: nothing of that kind is left.
+create function sweep_moves(p_epoch bigint, p_last bigint, p_open bigint[], p_limit integer) returns boolean
+language plpgsql as $$
+declare
+  sweeping bigint[];
+begin
+  perform check_epoch(p_epoch);
+  select array_agg(l.account) into sweeping
+    from (select m.account from moves m
+           where not m.is_leaving and m.move <= p_last and m.move <> all(p_open)
+           order by m.account limit p_limit for update) l;
+  if sweeping is not null then
+    perform delete_copies(sweeping, p_limit);
+  end if;
+  return not exists (select from moves m
+                      where not m.is_leaving and m.move <= p_last and m.move <> all(p_open));
 end
 $$;

@@ -23,7 +23,7 @@ class RebalanceDraw {
   // Mostly who holds it.
   Incarnation incarnation() {
     const auto holder = db_.rebalance.read(0)->holder;
-    if (holder && chance_.is_hit(0.8)) return *holder;
+    if (holder && chance_.is_hit(0.95)) return *holder;
     return Incarnation(chance_.between(1, values_.incarnations));
   }
   ShardId source() { return chance_.is_hit(0.7) ? kOne : kTwo; }
@@ -43,7 +43,7 @@ class RebalanceDraw {
       return true;
     });
     for (auto& [id, move] : found) {
-      if (chance_.is_hit(0.6)) return move;
+      if (chance_.is_hit(0.8)) return move;
     }
     return open;
   }
@@ -122,7 +122,8 @@ Operation take_accounts(RebalanceDraw& draw, DirectoryDatabase& db, Chance& chan
 
 Operation move_users(RebalanceDraw& draw, DirectoryDatabase& db, Chance& chance,
                      const Values& values) {
-  const RoundId round{draw.incarnation(), Sequence(chance.between(1, values.sequences))};
+  const auto first = chance.is_hit(0.8) ? values.sequences + 1 : 1;  // most of the others are over
+  const RoundId round{draw.incarnation(), Sequence(chance.between(first, first + 40))};
   const auto open = draw.move();
   const std::vector<ShardId> participants{open.source, open.target};
   coordinator::MoveUsers moving{round.sequence, participants, open.source, open.target, {}};
@@ -204,6 +205,14 @@ Operation open_moves(DirectoryDatabase& db) {
 Operation draw_rebalance_operation(Chance& chance, const Values& values, Model& model) {
   auto& db = model.directory();
   RebalanceDraw draw(chance, values, db);
+  // What comes next, more often than not.
+  const bool has_moves = db.moves.size() > 0;
+  if (chance.is_hit(0.6)) {
+    if (db.rebalance.read(0)->state == RebalanceState::Idle) return start(draw, db, chance);
+    if (!db.rebalance.read(0)->holder) return beat(draw, db, chance);
+    if (!has_moves) return take_move(draw, db, chance);
+    return chance.is_hit(0.6) ? move_users(draw, db, chance, values) : end_move(draw, db, chance);
+  }
   const auto number = chance.between(1, 100);
   if (number <= 20) return start(draw, db, chance);
   if (number <= 38) return beat(draw, db, chance);

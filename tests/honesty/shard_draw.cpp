@@ -145,6 +145,9 @@ agent::ForgetRounds ShardDraw::forget() {
       forget.unfinished.push_back(incarnation);
     }
   }
+  if (chance_.is_hit(0.5)) return forget;
+  forget.last_move = move();
+  if (chance_.is_hit(0.5)) forget.open_moves.push_back(move());
   return forget;
 }
 
@@ -154,9 +157,27 @@ MoveId ShardDraw::move() {
   return MoveId(chance_.between(1, 3));
 }
 
-std::vector<simulation::StoredEntry> ShardDraw::chunk() {
+// Of the accounts mostly.
+MoveId ShardDraw::move_of(const std::vector<AccountId>& accounts) {
+  for (const auto account : accounts) {
+    const auto* row = db_.moves.read(backend_, account);
+    if (row != nullptr && chance_.is_hit(0.9)) return row->move;
+  }
+  return move();
+}
+
+std::vector<AccountId> ShardDraw::some_arriving() {
+  auto accounts = some_accounts();
+  std::erase_if(accounts, [&](AccountId account) {
+    const auto* row = db_.moves.read(backend_, account);
+    return (row == nullptr || row->is_leaving) && chance_.is_hit(0.9);
+  });
+  return accounts;
+}
+
+std::vector<simulation::StoredEntry> ShardDraw::chunk(const std::vector<AccountId>& accounts) {
   std::vector<simulation::StoredEntry> chunk;
-  for (const auto account : some_accounts()) {
+  for (const auto account : accounts) {
     const auto* row = db_.moves.read(backend_, account);
     auto version = row == nullptr ? Version() : row->copied;
     if (chance_.is_hit(0.15) && version > Version()) version = Version(version.value() - 1);
@@ -180,50 +201,54 @@ std::vector<simulation::StoredEntry> ShardDraw::chunk() {
   return chunk;
 }
 
+// The entry that both sides of a move append.
+void ShardDraw::add_moved(agent::AppendBatch& batch, const Entry& last) {
+  batch.heads.push_back({last.account, last.version, last.balance});
+  Entry moved;
+  moved.account = last.account;
+  moved.version = last.version.next();
+  moved.kind = EntryKind::Moved;
+  moved.balance = last.balance;
+  moved.min_balance = last.min_balance;
+  moved.max_balance = last.max_balance;
+  batch.entries.push_back(moved);
+}
+
 void ShardDraw::add_departing(agent::PrepareRound& round) {
-  for (const auto& head : round.batch.heads) {
-    if (!chance_.is_hit(0.4)) continue;
-    round.departing.push_back({move(), head.account, kCurrency, head.version});
-  }
+  db_.accounts.scan(&backend_, [&](AccountId account, CurrencyId currency) {
+    simulation::ShardDatabase::EntryKey key;
+    const auto* last = db_.entries.last_up_to(&backend_, {account, Version(INT64_MAX)}, &key);
+    if (last == nullptr || key.first != account || chance_.is_hit(0.4)) return true;
+    round.departing.push_back({move(), account, currency, key.second});
+    add_moved(round.batch, last->entry);
+    return true;
+  });
 }
 
 void ShardDraw::add_arriving(agent::PrepareRound& round) {
-  for (int i = 1; i <= values_.accounts; ++i) {
-    const AccountId account(i);
-    const auto* row = db_.moves.read(backend_, account);
-    const auto* last =
-        row == nullptr ? nullptr : db_.entries.read(backend_, {account, row->copied});
-    const bool is_meant = last != nullptr && chance_.is_hit(row->is_leaving ? 0.1 : 0.8);
-    if (!is_meant) continue;
-    auto version = row->copied;
-    if (chance_.is_hit(0.1)) version = version.next();
-    round.arriving.push_back(
-        {chance_.is_hit(0.9) ? row->move : move(), account, kCurrency, version});
-    round.batch.heads.push_back({account, row->copied, last->entry.balance});
-    auto moved = last->entry;
-    moved.version = moved.version.next();
-    moved.kind = EntryKind::Moved;
-    moved.amount = Money();
-    moved.transfer.reset();
-    moved.is_anchor = false;
-    moved.counterparty = AccountId();
-    moved.metadata.clear();
-    moved.refusal.reset();
-    round.batch.entries.push_back(moved);
-  }
+  db_.moves.scan(&backend_, [&](AccountId account, const auto& row) {
+    const auto* last = db_.entries.read(backend_, {account, row.copied});
+    if (last == nullptr || chance_.is_hit(row.is_leaving ? 0.9 : 0.2)) return true;
+    const auto version = chance_.is_hit(0.1) ? row.copied.next() : row.copied;
+    const auto by = chance_.is_hit(0.9) ? row.move : move();
+    round.arriving.push_back({by, account, kCurrency, version});
+    add_moved(round.batch, last->entry);
+    return true;
+  });
 }
 
 agent::PrepareRound ShardDraw::prepare_round() {
-  agent::PrepareRound round{batch(), some_accounts(), some_rounds(), {}, {}};
-  if (!chance_.is_hit(0.4)) return round;
-  if (chance_.is_hit(0.5)) {
-    add_departing(round);
-  } else {
-    round.batch.heads.clear();
-    round.batch.opened.clear();
-    round.batch.entries.clear();
-    add_arriving(round);
+  agent::PrepareRound round{{}, some_accounts(), some_rounds(), {}, {}};
+  if (chance_.is_hit(0.6)) add_arriving(round);
+  if (round.arriving.empty() && chance_.is_hit(0.4)) add_departing(round);
+  if (round.arriving.empty() && round.departing.empty()) {
+    round.batch = batch();
+    return round;
   }
+  auto others = batch();
+  round.batch.round = others.round;
+  round.batch.epoch = others.epoch;
+  round.batch.at = others.at;
   return round;
 }
 

@@ -24,11 +24,14 @@ class ShardDraw {
   agent::ForgetRounds forget();
   MoveId move();
   // Entries of accounts that are to arrive, as they would come from where these were.
-  std::vector<simulation::StoredEntry> chunk();
+  std::vector<simulation::StoredEntry> chunk(const std::vector<AccountId>& accounts);
+  std::vector<AccountId> some_arriving();
+  MoveId move_of(const std::vector<AccountId>& accounts);
   agent::PrepareRound prepare_round();
 
  private:
   void add_account(agent::AppendBatch& batch, AccountId account);
+  static void add_moved(agent::AppendBatch& batch, const Entry& last);
   void add_departing(agent::PrepareRound& round);
   void add_arriving(agent::PrepareRound& round);
   Entry next_entry(AccountId account, Version version, Money& balance);

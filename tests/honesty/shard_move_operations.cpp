@@ -90,8 +90,9 @@ Operation read_chunk(ShardDraw& draw, simulation::ShardDatabase& db, Chance& cha
 
 Operation write_chunk(ShardDraw& draw, simulation::ShardDatabase& db) {
   const auto epoch = draw.epoch();
-  const auto move = draw.move();
-  const auto chunk = draw.chunk();
+  const auto accounts = draw.some_arriving();
+  const auto move = draw.move_of(accounts);
+  const auto chunk = draw.chunk(accounts);
   const auto text = row_array_of(chunk);
   return move_operation(
       "write chunk by " + text_of(move) + ", " + text + ", epoch " + text_of(epoch),
@@ -106,7 +107,8 @@ Operation write_chunk(ShardDraw& draw, simulation::ShardDatabase& db) {
 
 Operation clean_move(ShardDraw& draw, simulation::ShardDatabase& db, Chance& chance) {
   const auto epoch = draw.epoch();
-  const messages::CleanMove clean{draw.move(), chance.is_hit(0.6), draw.some_accounts(),
+  const auto accounts = draw.some_accounts();
+  const messages::CleanMove clean{draw.move_of(accounts), chance.is_hit(0.6), accounts,
                                   static_cast<std::int32_t>(chance.between(1, 4))};
   return move_operation(
       std::string("clean ") + (clean.is_leaving ? "left " : "undone ") + text_of(clean.move) +
@@ -140,8 +142,8 @@ Operation draw_shard_move_operation(Chance& chance, const Values& values, Model&
   auto& db = model.shard();
   const auto number = chance.between(1, 100);
   if (number <= 30) return begin_arrival(draw, db);
-  if (number <= 60) return write_chunk(draw, db);
-  if (number <= 70) return read_chunk(draw, db, chance);
+  if (number <= 70) return write_chunk(draw, db);
+  if (number <= 78) return read_chunk(draw, db, chance);
   if (number <= 92) return clean_move(draw, db, chance);
   return read_entries(draw, db, chance);
 }

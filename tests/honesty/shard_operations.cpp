@@ -102,12 +102,16 @@ Operation ask(ShardDraw& draw, simulation::ShardDatabase& db) {
 Operation forget_rounds(ShardDraw& draw, simulation::ShardDatabase& db) {
   constexpr std::size_t kRowsMax = 10'000;  // of ledger_store.cpp
   const auto forget = draw.forget();
-  return ledger_operation(
+  auto operation = ledger_operation(
       "forget rounds, epoch " + text_of(forget.epoch) + ", floor " + text_of(forget.floor) +
           ", last " + text_of(forget.last) + ", unfinished " + list_of(forget.unfinished) +
-          ", fences " + list_of(forget.fences),
-      [&db, forget](Backend& b) { return db.forget_rounds(b, forget, kRowsMax); },
+          ", fences " + list_of(forget.fences) + ", moves up to " + text_of(forget.last_move) +
+          " but " + list_of(forget.open_moves),
+      [&db, forget](Backend& b) { return db.forget(b, forget, kRowsMax); },
       [forget](pqxx::connection& c) { return agent::forget_rounds(c, forget); });
+  operation.fits_block = false;
+  operation.is_one_transaction = false;
+  return operation;
 }
 
 Operation forget_holds(ShardDraw& draw, simulation::ShardDatabase& db) {

@@ -109,7 +109,8 @@ std::string text_of(const directory::Fences& fences) {
   for (const auto& [incarnation, fence, is_closed] : fences.incarnations) {
     known.push_back(text_of(incarnation) + " " + text_of(fence) + " " + text_of(is_closed));
   }
-  return text_of(fences.last) + " [" + joined(std::move(known), Order::Sorted) + "]";
+  return text_of(fences.last) + " [" + joined(std::move(known), Order::Sorted) + "], moves up to " +
+         text_of(fences.last_move) + " but " + list_of(fences.open_moves);
 }
 
 std::string text_of(const directory::CommittedRound& round) {

@@ -9,6 +9,7 @@ import signal
 import time
 import unittest
 
+from tests.support.doubt import kill_all, restart_all
 from tests.support.harness import ROOT, Client, cluster, wait_until
 from tests.support.psql import Psql
 from tests.support.rebalance import Movement
@@ -25,10 +26,10 @@ COORDINATOR = """  agent_timeout_ms: 1000
   settle_wait_ms: 300
   directory_refresh_ms: 200
   log_keep_interval_ms: 100
-  incarnation_dead_after_ms: 2000
+  incarnation_dead_after_ms: 1200
   rebalance:
-    users_per_move: 4
-    entries_per_chunk: 100
+    users_per_move: 2
+    entries_per_chunk: 1000
     beat_ms: 50
     lease_ms: 400
     retry_ms: 50
@@ -36,24 +37,24 @@ COORDINATOR = """  agent_timeout_ms: 1000
 MOVER = ("read_chunk", "write_chunk", "begin_arrival", "clean_move", "move_users", "beat_rebalance", "read_moves",
          "take_move", "take_leftovers", "end_move", "end_rebalance")  # what the coordinator does that moves users
 DAEMONS = ("agent-1", "agent-2", "coordinator-1", "coordinator-2")
-HOPE = 1.5  # seconds others are given to settle what a stopped process has left; alone it may have to wake
+HOPE = 0.8  # seconds others are given to settle what a stopped process has left; alone it may have to wake
 OLD = "prepared < clock_timestamp() - interval '1 s'"
 
 
 # What PostgreSQL shows as the query of a session at each step, how often the session and the server are ended in it.
 PREPARE = "^begin; set local synchronous_commit = off; insert into holds"
 STATEMENTS = {
-    "PREPARE TRANSACTION": ("shard-1", PREPARE, 6, 2),
-    "COMMIT PREPARED": ("shard-1", "^commit prepared", 6, 2),
-    "the append": ("shard-1", "^select append_round[(]", 6, 2),
-    "the decision": ("directory", "^select decide[(]", 6, 2),
-    "the new users": ("directory", "^select create_users[(]", 6, 2),
+    "PREPARE TRANSACTION": ("shard-1", PREPARE, 3, 1),
+    "COMMIT PREPARED": ("shard-1", "^commit prepared", 3, 1),
+    "the append": ("shard-1", "^select append_round[(]", 3, 1),
+    "the decision": ("directory", "^select decide[(]", 3, 1),
+    "the new users": ("directory", "^select create_users[(]", 3, 1),
     "a move's begin": ("shard-1", "begin_arrival[(]", 2, 1),
     "reading a chunk": ("shard-1", "read_chunk[(]", 2, 1),
     "writing a chunk": ("shard-1", "write_chunk[(]", 2, 1),
-    "cut-over, source": ("shard-1", PREPARE + ".*, .[{][0-9,]+[}]., .[{][0-9,]+[}]. from identity", 3, 2),
-    "cut-over, target": ("shard-1", PREPARE + ".*select arrive[(]", 3, 2),
-    "cut-over, decision": ("directory", "^select move_users[(]", 3, 2),
+    "cut-over, source": ("shard-1", PREPARE + ".*, .[{][0-9,]+[}]., .[{][0-9,]+[}]. from identity", 2, 1),
+    "cut-over, target": ("shard-1", PREPARE + ".*select arrive[(]", 2, 1),
+    "cut-over, decision": ("directory", "^select move_users[(]", 2, 1),
     "cleaning up": ("shard-1", "clean_move[(]", 2, 1),
     "taking a move": ("directory", "take_move[(]", 2, 1),
 }
@@ -87,34 +88,28 @@ def shard_of(agent):
 
 
 class CrashPointsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.context = cluster(shards=2, coordinators=2)
-        cls.cluster = cls.context.__enter__()
-        cls.pids = {}
-        cls.verdicts = Verdicts(cls.cluster)
+    def setUp(self):
+        self.cluster = self.enterContext(cluster(shards=2, coordinators=2))
+        self.pids, self.sql = {}, {}
+        self.addCleanup(self.let_go)
+        self.verdicts = Verdicts(self.cluster)
         for name in DAEMONS:
-            with open(os.path.join(cls.cluster.path, name + ".yml"), "a") as config:
+            with open(os.path.join(self.cluster.path, name + ".yml"), "a") as config:
                 config.write(AGENT if name.startswith("agent") else COORDINATOR)
-            cls.cluster.kill(name, signal.SIGTERM)
-            wait_until(lambda: cls.cluster.processes()[name]["pid"] is None, "its end")
-            cls.cluster.restart(name)
-        processes = cls.cluster.processes()
-        cls.url = {name: processes[name]["url"] for name in DAEMONS}
-        cls.pids = {name: process["pid"] for name, process in processes.items()}
-        cls.sql = {name: Psql(process["dsn"]) for name, process in processes.items() if "dsn" in process}
+        kill_all(self.cluster, *DAEMONS, how=signal.SIGTERM)
+        restart_all(self.cluster, *DAEMONS)
+        processes = self.cluster.processes()
+        self.url = {name: processes[name]["url"] for name in DAEMONS}
+        self.pids = {name: process["pid"] for name, process in processes.items()}
+        self.sql = {name: Psql(process["dsn"]) for name, process in processes.items() if "dsn" in process}
 
-    @classmethod
-    def tearDownClass(cls):
-        for pid in cls.pids.values():
+    def let_go(self):
+        """Of all processes, also those that a test that failed has left stopped."""
+        for pid in self.pids.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-        for psql in cls.sql.values():
+        for psql in self.sql.values():
             psql.close()
-        cls.context.__exit__(None, None, None)
-
-    def setUp(self):
-        self.disarm_all()  # also what a test that failed has left
 
     # ---- processes
 
@@ -169,10 +164,8 @@ class CrashPointsTest(unittest.TestCase):
         with open(self.log(name)) as log:
             log.seek(0, os.SEEK_END)
             self.arm(name, point, action)
-            if is_movers(point):
-                self.hand_rebalance_to(name)
             said = ""
-            pulled = time.monotonic()
+            pulled = 0.0
 
             def has_fired():
                 nonlocal pulled, said
@@ -289,9 +282,9 @@ class CrashPointsTest(unittest.TestCase):
     # ---- the tests
 
     @contextlib.contextmanager
-    def load(self, mark):
+    def load(self, mark, users=4):
         """Clients go on and users move."""
-        with Traffic(self.cluster, mark) as traffic, Movement(self.cluster) as self.movement:
+        with Traffic(self.cluster, mark) as traffic, Movement(self.cluster, users) as self.movement:
             yield traffic
 
     def walk(self, name, point, action, traffic):
@@ -326,6 +319,8 @@ class CrashPointsTest(unittest.TestCase):
     def check_now(self, traffic):
         with traffic.paused(), self.movement.paused():
             self.cluster.check_books()
+            self.movement.rebalance.check_nothing_is_left()
+            self.movement.rebalance.check_owners()
 
     def finish(self, traffic, what):
         self.cluster.check_books()
@@ -334,7 +329,8 @@ class CrashPointsTest(unittest.TestCase):
             with open(self.log(name)) as log:
                 self.assertEqual([line for line in log if " critical " in line], [], "an alarm was given")
         print(self.verdicts.check())
-        print(f"{what}; {self.movement.ended} times users were moved; {traffic.done}, {traffic.unclear} transfers unclear at first", flush=True)
+        print(f"{what}; {traffic.done}, {traffic.unclear} transfers unclear at first; {self.movement.ended} times "
+              "users were moved", flush=True)
 
     def test_an_agent_that_was_replaced_while_it_stopped_does_no_harm(self):
         with self.load("replaced") as traffic:
@@ -354,6 +350,8 @@ class CrashPointsTest(unittest.TestCase):
     def test_a_coordinator_that_slept_until_its_incarnation_was_forgotten_does_no_harm(self):
         with self.load("slept") as traffic:
             for point in self.points("coordinator"):
+                if is_movers(point["point"]) and point["point"].endswith(".after"):
+                    continue  # it wakes to what is the next step's `.before`
                 # The older one, for what is forgotten is forgotten up to the oldest that lives.
                 name = min(("coordinator-1", "coordinator-2"), key=self.incarnation)
                 incarnation = self.incarnation(name)
@@ -367,6 +365,32 @@ class CrashPointsTest(unittest.TestCase):
                     wait_until(lambda: self.state(name) == "X", "the end of who was closed")
                     self.wait_until_settled(traffic)
         self.finish(traffic, "every point of a coordinator that slept too long")
+
+    def test_a_mover_that_slept_before_its_delete_leaves_alone_what_is_coming_back(self):
+        with self.load("back", users=2) as traffic:
+            for sleeper, other in (("coordinator-1", "coordinator-2"), ("coordinator-2", "coordinator-1")) * 2:
+                self.fire(sleeper, "coordinator.clean_move.before", "hang")
+                with self.told("coordinator.clean_move.before", "back", sleeper):
+                    begun = self.movement.begun
+                    with self.movement.paused():  # the other has deleted for it
+                        self.assertEqual(self.movement.begun, begun)
+                        self.arm(other, "coordinator.write_chunk.after", "hang")
+                    wait_until(lambda: self.state(other) == "T", "their history is back where it is to be deleted")
+                    self.assertEqual(self.movement.begun, begun + 1)
+                    os.kill(self.pids[sleeper], signal.SIGCONT)
+                    wait_until(lambda: self.has_deleted(sleeper), "its delete is answered")
+                    self.wait_until_settled(traffic)
+                self.check_now(traffic)
+        self.finish(traffic, "movers that slept before their delete")
+
+    def has_deleted(self, name):
+        """What it was about to delete when it stopped; or its incarnation was closed."""
+        if self.state(name) == "X":
+            return True
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it may just end
+            passed = {each["point"]: each["passed"] for each in self.debug(name).json["points"]}
+            return passed["coordinator.clean_move.before"] == passed["coordinator.clean_move.after"]
+        return False
 
     def incarnation(self, name):
         with open(self.log(name)) as log:
@@ -386,7 +410,7 @@ class CrashPointsTest(unittest.TestCase):
         points = [(kind, each["point"], action) for kind in ("agent", "coordinator")
                   for each in self.points(kind) for action in each["actions"]]
         with self.load("random") as traffic:
-            for _ in range(8):
+            for _ in range(6):
                 for _ in range(12):
                     self.disturb(chance, points, traffic)
                 self.disarm_all()

@@ -16,9 +16,7 @@ MANY = 30_000
 
 class MovesTest(unittest.TestCase):
     def setUp(self):
-        context = cluster(shards=2, coordinators=2)
-        self.cluster = context.__enter__()
-        self.addCleanup(context.__exit__, None, None, None)
+        self.cluster = self.enterContext(cluster(shards=2, coordinators=2))
         for name in COORDINATORS:
             reconfigure(self.cluster, name, {"coordinator": {"rebalance": MOVER, "directory_refresh_ms": 200}})
         self.rebalance = Rebalance(self.cluster)
@@ -48,8 +46,12 @@ class MovesTest(unittest.TestCase):
     def shard_of(self, name):
         return self.api.get(f"/v1/users/{name}").json["shard"]
 
-    def finish(self, traffic):
+    def check_rebalance(self):
         self.rebalance.check_nothing_is_left()
+        self.rebalance.check_owners()
+
+    def finish(self, traffic):
+        self.check_rebalance()
         self.cluster.check_books()
         traffic.check()
         print(self.rebalance.pauses(), flush=True)
@@ -136,7 +138,7 @@ class MovesTest(unittest.TestCase):
             status = self.rebalance.status()
             self.assertLess(status["users_moved"], status["users_total"], "it was cancelled half-way")
             with traffic.paused():
-                self.rebalance.check_nothing_is_left()
+                self.check_rebalance()
                 self.cluster.check_books()
             traffic.goes_on()
             cancelled = self.rebalance.users()

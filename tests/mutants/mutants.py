@@ -12,6 +12,8 @@ AGENT = "shard-agent/logic/"
 COORDINATOR = "coordinator/logic/"
 SHARD = "tests/simulation/postgres/shard_database.cpp"
 DIRECTORY = "tests/simulation/postgres/directory_database.cpp"
+SHARD_MOVES = "tests/simulation/postgres/shard_moves.cpp"
+DIRECTORY_MOVES = "tests/simulation/postgres/directory_moves.cpp"
 OLD_AGENTS = ("integration.old_agents_test",)
 
 
@@ -113,7 +115,7 @@ MUTANTS = [
             "if (false) {")),
     mutant("deadline_of_a_sent_round", "9: failure is said at the deadline of a round that may have committed",
            (COORDINATOR + "order_book.cpp",
-            "  if (entry.stage == Stage::Sent) return Failed{FailCode::OutcomeUnknown};\n", "")),
+            "entry.stage == Stage::Sent || entry.may_be_done", "entry.may_be_done")),
     mutant("local_rounds_do_not_hold", "10: local rounds take no holds",
            (AGENT + "local_rounds.cpp", "    memory_.holds.take(*side, id);\n", "")),
     mutant("cross_rounds_do_not_hold", "10: rounds of several parts take no holds",
@@ -277,6 +279,87 @@ MUTANTS = [
     mutant("answered_order_survives", "an order that was answered at its deadline does not commit any more",
            (COORDINATOR + "cross_rounds.cpp",
             "  if (entry == nullptr) return false;  // answered", "  if (entry == nullptr) return true;  // answered")),
+    # ---- users that move
+
+    mutant("tail_stays_behind", "13: what an account got after it was copied is not handed over at the cut-over",
+           (COORDINATOR + "cross_moves.cpp", "  if (effect.parts.empty()) return false;\n", "  return false;\n"),
+           (SHARD_MOVES, "row->is_arrival_of(move) && row->copied == version;", "row->is_arrival_of(move);"),
+           (SHARD, "  compare_heads(backend, batch);\n", "")),
+    mutant("arrives_in_part", "13: an account arrives whatever of it is copied, and does not keep its own last word",
+           (SHARD_MOVES, "row->is_arrival_of(move) && row->copied == version;", "row->is_arrival_of(move);"),
+           (COORDINATOR + "cross_moves.cpp", "  if (effect.parts.empty()) return false;\n", "  return false;\n")),
+    mutant("route_is_not_read_again", "14: an order goes back to the shard that its account has left",
+           (COORDINATOR + "order_book.cpp", "      send_to(entry.order, account, route->second);\n", "")),
+    mutant("route_read_is_old", "14: who reads looks only where the user was",
+           ("tests/simulation/coordinator_api.cpp", "    body_->routes.forget(account);\n    with_route", "    with_route")),
+    mutant("leaves_in_the_midst_of_a_round", "15: an account that another round holds moves away",
+           (AGENT + "cross_rounds.cpp", """    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
+      slot.vote = *obstacle;
+      return;
+    }
+    take(*account);
+    const bool""", """    take(*account);
+    const bool""")),
+    mutant("keys_stay_behind", "16: a key is not known where its user has moved to",
+           (SHARD_MOVES, "    if (is_new) co_await append_entry(backend, std::move(row));",
+            "    row.entry.is_anchor = false;\n    if (is_new) co_await append_entry(backend, std::move(row));")),
+    mutant("lease_is_a_promise", "17: who held the rebalance once goes on with it",
+           (DIRECTORY_MOVES, """  if (rebalance.read(backend, 0)->holder == own) row = co_await rebalance.lock(backend, 0);
+  if (row == nullptr || row->holder != own) throw SqlError{"KO012", "another holds the rebalance"};
+""", "  row = co_await rebalance.lock(backend, 0);\n")),
+    mutant("deposit_is_another_one_elsewhere", "23: a deposit's key does not fit the @world of another shard",
+           ("base/ledger.cpp", "    return asked.world_currency() == stored.world_currency();\n",
+            "    return asked.value() >> 16 == stored.value() >> 16;\n")),
+    mutant("sleeper_cleans_what_is_back", "25: a mover deletes what belongs to no move, or to a later one",
+           (SHARD_MOVES, "  const auto cleaning = co_await lock_moves(backend, clean.accounts, clean.move, clean.is_leaving);\n",
+            "  const auto cleaning = clean.accounts;\n")),
+    mutant("cleans_by_the_wrong_side", "25: an old copy that is to go and a new one that comes are not told apart",
+           (SHARD_MOVES, "row->move == move && row->is_leaving == is_leaving;", "row->is_leaving == is_leaving || true;")),
+    mutant("read_where_it_left", "nobody reads an account where it may have left",
+           (AGENT + "agent_machine.cpp",
+            "  return hold != nullptr && cross_.may_have_left(hold->round, account);", "  return hold == nullptr;")),
+    mutant("leaving_is_forgotten", "a new agent knows which accounts its rounds in doubt hand over",
+           (AGENT + "cross_recovery.cpp", "    round.leaving.insert(leaving.begin(), leaving.end());\n", "")),
+    mutant("ownership_stays", "an account that departs is not owned any more",
+           (SHARD_MOVES,
+            "  for (const auto& leaving : departing) co_await accounts.erase(backend, leaving.account);\n", "")),
+    mutant("no_last_word", "the source's last word is the moved entry",
+           (AGENT + "cross_rounds.cpp", "      round.prepared.legs.push_back(draft.move(*account));\n",
+            "      round.prepared.legs.push_back(round.leaving.contains(*account)\n"
+            "                                        ? LegState{*account, {}, {}} : draft.move(*account));\n")),
+    mutant("cleaned_before_it_left", "nothing is cleaned as long as its round is not settled",
+           (SHARD_MOVES, "    return is_left || accounts.read(backend, account) != nullptr;\n", "    return is_left;\n")),
+    mutant("ends_before_it_is_clean", "a move ends when nothing of it is left",
+           (COORDINATOR + "rebalancer.cpp", "  } else if (!event.reply.value().is_complete) {",
+            "  } else if (false) {")),
+    mutant("world_leaves_its_users", "an @world stays until its shard has no users",
+           (DIRECTORY_MOVES, " && !(worlds > 0 && are_users_left);", " && !(worlds < 0 && are_users_left);"),
+           ("tests/simulation/coordinator_moves.cpp", " && !users.contains(shard)) empty", ") empty")),
+    mutant("world_opens_for_nothing", "an @world that was not used is not opened",
+           (AGENT + "local_rounds.cpp", "  draft.drop_unused_worlds();\n", "")),
+    mutant("chunk_is_written_twice", "a chunk that comes twice does nothing the second time",
+           (SHARD_MOVES, " && row.entry.version > arrival->copied;", ";")),
+    mutant("chunk_leaves_a_gap", "a chunk that would leave a gap is not written",
+           (SHARD_MOVES, """ && !span.has_gap() &&
+                      span.first <= seen->copied.next();""", ";")),
+    mutant("chunk_of_any_move", "a chunk is written by the account's move only",
+           (SHARD_MOVES, "  co_await lock_moves(backend, given, move, false);\n", ""),
+           (SHARD_MOVES, "arrival->is_arrival_of(move) && row.entry", "arrival != nullptr && row.entry"),
+           (SHARD_MOVES, "seen->is_arrival_of(move) && !span", "seen != nullptr && !span")),
+    mutant("arrives_upon_an_old_copy", "an account comes back only when its old copy is gone",
+           (SHARD_MOVES, "if (!row->is_leaving && row->move <= begin.move) row->move = begin.move;",
+            "*row = {begin.move, false, row->copied};")),
+    mutant("arrives_where_it_is", "an account does not arrive where it is owned",
+           (SHARD_MOVES, "    if (is_owned || !row->is_arrival_of(begin.move)) {", "    if (!row->is_arrival_of(begin.move)) {")),
+    mutant("nobody_sweeps", "what messages bring that come after their move is deleted",
+           (SHARD_MOVES, "  co_await delete_copies(backend, sweeping, limit);\n", ""),
+           (SHARD_MOVES, "  const bool is_complete = leftovers(backend, over).empty();", "  const bool is_complete = true;")),
+    mutant("drained_shard_takes_users", "a shard that drains takes no users",
+           (DIRECTORY_MOVES, "    const bool takes_users = is_active(shards.read(backend, shard));\n",
+            "    const bool takes_users = shards.read(backend, shard) != nullptr;\n")),
+    mutant("handed_out_and_undone", "what a source hands out survives its failover",
+           (SHARD_MOVES, "  co_await touch_identity(backend, epoch);\n  co_await server_.commit(backend);\n  co_return chunk;",
+            "  server_.rollback(backend);\n  co_return chunk;")),
 ]
 
 # Quick to build and to kill, of different parts: for CI.

@@ -231,7 +231,8 @@ void AgentProcess::execute(agent::ReadFences&&) {
       [this](Result<Fences> read) {
         agent::FencesRead event;
         if (read) {
-          event.fences.emplace(agent::FencesRead::Fences{read.value().last, {}});
+          event.fences.emplace(agent::FencesRead::Fences{
+              read.value().last, {}, read.value().last_move, read.value().open_moves});
           for (const auto& [incarnation, fence, is_closed] : read.value().incarnations) {
             event.fences->incarnations.push_back({incarnation, fence, is_closed});
           }
@@ -244,9 +245,7 @@ void AgentProcess::execute(agent::ForgetRounds&& effect) {
   auto& database = *own().database;
   constexpr std::size_t kRowsMax = 20;
   body_->shard_pool.post<bool>(
-      [&database, effect](Backend& backend) {
-        return database.forget_rounds(backend, effect, kRowsMax);
-      },
+      [&database, effect](Backend& backend) { return database.forget(backend, effect, kRowsMax); },
       [this, epoch = effect.epoch](Result<bool> done) {
         if (done) world_.reached("agent: forgot rounds");
         step(agent::RoundsForgotten{epoch, outcome_of(done), done && done.value()});

@@ -74,6 +74,7 @@ class Checker {
   void check_money();
   void check_rows(ShardId shard);
   void check_chain(ShardId shard, AccountId account);
+  static bool is_same_row(const StoredEntry& one, const StoredEntry& other);
   void check_history(ShardId shard, AccountId account, const StoredEntry& row);
   void check_owners();
   void note_owner(ShardId shard, AccountId account);

@@ -1,5 +1,5 @@
-// CoordinatorProcess, third part: what the rebalancer wants done, and the rounds that move users, as
-// coordinator/io/move_effects.cpp carries them out.
+// CoordinatorProcess, third part: what the rebalancer wants done, and the rounds that move users,
+// as coordinator/io/move_effects.cpp carries them out.
 
 #include "tests/simulation/agent_process.hpp"
 #include "tests/simulation/checker.hpp"

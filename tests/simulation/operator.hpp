@@ -1,6 +1,7 @@
 #pragma once
 // Who has users moved: changes the weights of shards, starts rebalances with the real planner,
-// pauses, resumes and cancels them, drains shards; after the faults brings to its end what is begun.
+// pauses, resumes and cancels them, drains shards; after the faults brings to its end what is
+// begun.
 
 #include "tests/simulation/world.hpp"
 

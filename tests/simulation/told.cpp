@@ -163,9 +163,9 @@ void Checker::on_history_read(const HistoryRequest& request, Version floor, cons
     if (world_.plan.is_replicated) continue;  // what was read may be lost and come otherwise
     const auto& history = histories_[told.account];
     const auto place = static_cast<std::size_t>(entry.version.value());
-    const bool is_same =
-        place <= history.size() && history[place - 1].entry == entry && history[place - 1].at == at;
-    if (!is_same) return violate(where + " was read otherwise than it was written");
+    const bool is_there = place <= history.size();
+    if (!is_there || !is_same_row(history[place - 1], {entry, at}))
+      return violate(where + " was read otherwise than it was written");
   }
 }
 

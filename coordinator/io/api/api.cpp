@@ -188,6 +188,8 @@ std::string Api::metrics() const {
              number(machine.rounds_unconfirmed()))
       .gauge("moving_users", "1 while this coordinator holds the rebalance",
              machine.is_moving_users() ? 1 : 0)
+      .counter("moved_entries_total", "Entries of moving users that were copied",
+               number(machine.entries_copied()))
       .histogram("move_pause_seconds", "Of each moved account, how long its cut-over took",
                  pause_buckets, number(pauses.count), pauses.seconds)
       .gauge("routes_cached", "Routes remembered", number(context_.routes.cached()))

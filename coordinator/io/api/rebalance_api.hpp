@@ -1,7 +1,7 @@
 #pragma once
-// /v1/admin/rebalance: the plan, the rebalance as it stands, and what people tell it to do. Before a
-// rebalance starts, every shard of the plan is looked at: what would stop it half-way stops it here,
-// where nothing has happened yet. Carrying it out is the mover's; both meet in the directory.
+// /v1/admin/rebalance: the plan, the rebalance as it stands, and what people tell it to do. Before
+// a rebalance starts, every shard of the plan is looked at: what would stop it half-way stops it
+// here, where nothing has happened yet. Carrying it out is the mover's; both meet in the directory.
 
 #include <map>
 

@@ -1,6 +1,7 @@
 #include "tests/simulation/postgres/directory_database.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace koshel::simulation {
 
@@ -220,6 +221,13 @@ Task<directory::Fences> DirectoryDatabase::fences(Backend& backend) {
     fences.incarnations.push_back({incarnation, start.fence, start.is_closed});
     return true;
   });
+  fences.last_move = MoveId(rebalance.read(backend, 0)->last_move);
+  std::set<MoveId> open;
+  moves.scan(&backend, [&](AccountId, const MovingUser& moving) {
+    open.insert(moving.move);
+    return true;
+  });
+  fences.open_moves.assign(open.begin(), open.end());
   co_await server_.client_turn(backend);
   server_.begin(backend);
   co_await server_.moment(backend);

@@ -365,7 +365,11 @@ Task<TakeOverDone> ShardDatabase::take_over(Backend& backend, TakeOverWish wish)
     if (held == nullptr) {
       done.in_doubt.push_back({found.round, {}, {}});
     } else {
-      done.in_doubt.push_back({found.round, held->accounts, held->leaving});
+      done.in_doubt.push_back({found.round, held->accounts, {}});
+      for (const auto account : held->accounts) {
+        const bool is_leaving = std::ranges::count(held->leaving, account) > 0;
+        if (is_leaving) done.in_doubt.back().leaving.push_back(account);
+      }
     }
   }
   co_await server_.client_turn(backend);

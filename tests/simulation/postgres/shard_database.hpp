@@ -70,6 +70,9 @@ class ShardDatabase {
                          std::vector<StoredEntry> chunk);
   // True: nothing is left.
   Task<bool> clean_move(Backend& backend, Epoch epoch, messages::CleanMove clean);
+  Task<bool> sweep_moves(Backend& backend, agent::ForgetRounds over, std::size_t limit);
+  // Both parts of forgetting, a transaction each. False: there is more.
+  Task<bool> forget(Backend& backend, agent::ForgetRounds over, std::size_t limit);
 
   // ---- tables
 
@@ -129,6 +132,9 @@ class ShardDatabase {
                                           MoveId move, bool is_leaving);
   Task<void> delete_newest(Backend& backend, const std::vector<AccountId>& accounts,
                            std::size_t limit);
+  Task<void> delete_copies(Backend& backend, const std::vector<AccountId>& accounts,
+                           std::size_t limit);
+  std::vector<AccountId> leftovers(const Backend& backend, const agent::ForgetRounds& over) const;
   Task<void> touch_identity(Backend& backend, Epoch epoch);
   const StoredEntry* last_entry(const Backend* backend, AccountId account) const;
   void compare_heads(const Backend& backend, const agent::AppendBatch& batch) const;

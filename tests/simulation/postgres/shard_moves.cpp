@@ -159,23 +159,29 @@ Task<void> ShardDatabase::delete_newest(Backend& backend, const std::vector<Acco
   }
 }
 
+// With its last entry goes an account's row.
+Task<void> ShardDatabase::delete_copies(Backend& backend, const std::vector<AccountId>& cleaning,
+                                        std::size_t limit) {
+  co_await delete_newest(backend, cleaning, limit);
+  co_await server_.moment(backend);
+  for (const auto account : cleaning) {
+    const auto* last = last_entry(&backend, account);
+    if (last == nullptr) {
+      co_await moves.erase(backend, account);
+    } else if (!moves.read(backend, account)->is_leaving) {
+      auto* arrival = co_await moves.lock(backend, account);
+      arrival->copied = last->entry.version;
+    }
+  }
+}
+
 Task<bool> ShardDatabase::clean_move(Backend& backend, Epoch epoch, messages::CleanMove clean) {
   server_.begin(backend);
   check_epoch(backend, epoch);
   co_await server_.moment(backend);
   const auto cleaning = co_await lock_moves(backend, clean.accounts, clean.move, clean.is_leaving);
   co_await server_.moment(backend);
-  co_await delete_newest(backend, cleaning, static_cast<std::size_t>(clean.limit));
-  co_await server_.moment(backend);
-  for (const auto account : cleaning) {
-    const auto* last = last_entry(&backend, account);
-    if (last == nullptr) {
-      co_await moves.erase(backend, account);
-    } else if (!clean.is_leaving) {
-      auto* arrival = co_await moves.lock(backend, account);
-      arrival->copied = last->entry.version;
-    }
-  }
+  co_await delete_copies(backend, cleaning, static_cast<std::size_t>(clean.limit));
   co_await server_.moment(backend);
   const bool is_complete = std::ranges::none_of(clean.accounts, [&](AccountId account) {
     const auto* row = moves.read(backend, account);
@@ -184,6 +190,47 @@ Task<bool> ShardDatabase::clean_move(Backend& backend, Epoch epoch, messages::Cl
   });
   co_await server_.commit(backend);
   co_return is_complete;
+}
+
+std::vector<AccountId> ShardDatabase::leftovers(const Backend& backend,
+                                                const agent::ForgetRounds& over) const {
+  std::vector<AccountId> left;
+  moves.scan(&backend, [&](AccountId account, const Moving& row) {
+    const bool is_over =
+        row.move <= over.last_move && !std::ranges::count(over.open_moves, row.move);
+    if (is_over && !row.is_leaving) left.push_back(account);
+    return true;
+  });
+  return left;
+}
+
+Task<bool> ShardDatabase::sweep_moves(Backend& backend, agent::ForgetRounds over,
+                                      std::size_t limit) {
+  server_.begin(backend);
+  check_epoch(backend, over.epoch);
+  co_await server_.moment(backend);
+  auto wanted = leftovers(backend, over);
+  wanted.resize(std::min(wanted.size(), limit));
+  std::vector<AccountId> sweeping;
+  for (const auto account : wanted) {
+    const auto* row = co_await moves.lock(backend, account);
+    const bool is_over = row != nullptr && !row->is_leaving && row->move <= over.last_move &&
+                         !std::ranges::count(over.open_moves, row->move);
+    if (is_over) sweeping.push_back(account);
+  }
+  co_await server_.moment(backend);
+  co_await delete_copies(backend, sweeping, limit);
+  co_await server_.moment(backend);
+  const bool is_complete = leftovers(backend, over).empty();
+  co_await server_.commit(backend);
+  co_return is_complete;
+}
+
+Task<bool> ShardDatabase::forget(Backend& backend, agent::ForgetRounds over, std::size_t limit) {
+  const bool are_forgotten = co_await forget_rounds(backend, over, limit);
+  co_await server_.client_turn(backend);
+  const bool are_swept = co_await sweep_moves(backend, over, limit);
+  co_return are_forgotten&& are_swept;
 }
 
 // ---- parts of a prepared round

@@ -1,5 +1,5 @@
-// Accounts that go from this shard to another one, and those that come: votes, prepares, what is remembered after
-// them, and who may read an account meanwhile.
+// Accounts that go from this shard to another one, and those that come: votes, prepares, what is
+// remembered after them, and who may read an account meanwhile.
 
 #include <gtest/gtest.h>
 

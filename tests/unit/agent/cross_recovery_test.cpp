@@ -24,7 +24,8 @@ messages::ReserveOrder anna_pays(std::int64_t amount) {
   return pays(make_transfer({kAnna, kAway, amount}));
 }
 
-// Beside Dora, whom no test here touches, and by what succeeds: a refusal would be read in any case.
+// Beside Dora, whom no test here touches, and by what succeeds: a refusal would be read in any
+// case.
 bool is_read_anew(AgentDriver& agent, AccountId account) {
   const auto effects = agent.start_local(900, {{make_transfer({account, kDora}), 0}});
   return std::ranges::count(only<ReadState>(effects).accounts, account) > 0;

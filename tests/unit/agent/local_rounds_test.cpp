@@ -118,6 +118,24 @@ TEST(LocalRounds, LetOneRefusalFailNobodyElse) {
   EXPECT_TRUE(is<Applied>(answers.at(2)));
 }
 
+// The world of a shard that was drained lives elsewhere by then: a second one must not begin.
+TEST(LocalRounds, OpenNoWorldForADepositToAUserWhoIsElsewhere) {
+  ServingAgent agent;
+  const auto effects = agent.read_if_wanted(agent.start_local(1, {pay({kAnyWorld, kAway, 1})}));
+  EXPECT_FALSE(has<Append>(effects));
+  const auto answers = as<messages::LocalRoundDone>(reply_in<LocalReply>(effects)).answers;
+  EXPECT_TRUE(is<messages::Moved>(answers.at(0)));
+}
+
+TEST(LocalRounds, OpenTheWorldsTheyUseAndNoOther) {
+  ServingAgent agent;
+  const auto effects = agent.read_if_wanted(
+      agent.start_local(1, {pay({kAnyWorld, kAway, 1, 1}), pay({kAnyWorld, kBert, 2, 2})}));
+  const auto batch = only<Append>(effects).batch;
+  EXPECT_EQ(batch.opened.size(), 1U);
+  EXPECT_EQ(batch.entries.size(), 3U);  // its opening, its debit and the credit
+}
+
 TEST(LocalRounds, SayThatTheHeadsCouldNotBeRead) {
   for (const auto outcome : {DbOutcome::Unavailable, DbOutcome::Rejected}) {
     ServingAgent agent;

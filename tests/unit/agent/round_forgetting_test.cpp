@@ -148,5 +148,16 @@ TEST(RoundForgetting, LeavesARoundThatIsOverUnknown) {
   EXPECT_EQ(agent.machine.accounts_held(), 0U);
 }
 
+TEST(RoundForgetting, TellsTheShardWhichMovesAreOver) {
+  ForgettingAgent agent;
+  agent.tick();
+  FencesRead::Fences fences{kLast, {open_at(3, 7)}};
+  fences.last_move = MoveId(9);
+  fences.open_moves = {MoveId(8)};
+  const auto forget = only<ForgetRounds>(agent.step(FencesRead{std::move(fences)}));
+  EXPECT_EQ(forget.last_move, MoveId(9));
+  EXPECT_EQ(forget.open_moves, std::vector{MoveId(8)});
+}
+
 }  // namespace
 }  // namespace koshel::agent

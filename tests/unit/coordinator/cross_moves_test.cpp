@@ -114,7 +114,7 @@ TEST_F(MovingRounds, EndForAnAccountThatHasMovedAlready) {
   const auto round = driver.start_cross({move_user(101)});
   driver.vote(round.round, kSource, {messages::Moved{AccountId(101)}});
   driver.vote(round.round, kTarget, {Yes{}});
-  EXPECT_TRUE(driver.fail_code(round.orders[0]));
+  EXPECT_EQ(driver.fail_code(round.orders[0]), FailCode::Internal);
   EXPECT_TRUE(driver.take<ReadRoutes>().empty()) << "where it is, the moves say";
   expect_releases();
 }
@@ -285,7 +285,7 @@ TEST_F(MovingRounds, GiveUpWhatTheDirectoryDoesNotBelieve) {
   const auto round = bring_to_decision({move_user(101), move_user(102)});
   driver.give(UsersMoved{round.round, MoveUsersOutcome::NotAsBelieved});
   expect_settles(false);
-  for (const auto id : round.orders) EXPECT_TRUE(driver.fail_code(id));
+  for (const auto id : round.orders) EXPECT_EQ(driver.fail_code(id), FailCode::Internal);
   driver.pass(seconds(1));
   EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
 }

@@ -1,7 +1,7 @@
 #pragma once
-// A coordinator that is to move users: answers its beats with a rebalance as a test wants it, and the effects of the
-// mover one by one. Moves go from shard 1 to shard 2, which has versions 1 to 5 of every account once it has been
-// told to expect them.
+// A coordinator that is to move users: answers its beats with a rebalance as a test wants it, and
+// the effects of the mover one by one. Moves go from shard 1 to shard 2, which has versions 1 to 5
+// of every account once it has been told to expect them.
 
 #include "tests/unit/coordinator/coordinator_driver.hpp"
 

@@ -1,4 +1,5 @@
-// What the rebalancer does with a move: step by step, when a step fails, and when all is paused or cancelled.
+// What the rebalancer does with a move: step by step, when a step fails, and when all is paused or
+// cancelled.
 
 #include "coordinator/logic/rebalancer.hpp"
 
@@ -430,7 +431,8 @@ TEST_F(MoveSteps, AreUndoneOnlyWhenNoRoundIsUnderWay) {
     } else {
       driver.give(UsersMoved{round.round, MoveUsersOutcome::NotAsBelieved});
       read({open_move(kMove, {101})});
-      driver.pass(milliseconds(100));
+      driver.pass(kRebalanceLimits.retry);
+      answer_beat();
     }
     EXPECT_EQ(clean().shard, is_cut_over ? kSource : kTarget);
     EXPECT_EQ(end().is_cut_over, is_cut_over);
