@@ -292,6 +292,17 @@ MUTANTS = [
            (COORDINATOR + "order_book.cpp", "      send_to(entry.order, account, route->second);\n", "")),
     mutant("route_read_is_old", "14: who reads looks only where the user was",
            ("tests/simulation/coordinator_api.cpp", "    body_->routes.forget(account);\n    with_route", "    with_route")),
+    mutant("prepared_where_the_data_is_gone", "15: an account moves away from under a prepared round",
+           (AGENT + "cross_rounds.cpp", """    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
+      slot.vote = *obstacle;
+      return;
+    }
+    take(*account);
+    const bool""", """    take(*account);
+    const bool"""),
+           (AGENT + "cross_rounds.cpp", "      round.prepared.legs.push_back(draft.move(*account));\n",
+            "      round.prepared.legs.push_back(round.leaving.contains(*account)\n"
+            "                                        ? LegState{*account, {}, {}} : draft.move(*account));\n")),
     mutant("leaves_in_the_midst_of_a_round", "15: an account that another round holds moves away",
            (AGENT + "cross_rounds.cpp", """    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
       slot.vote = *obstacle;
@@ -311,13 +322,12 @@ MUTANTS = [
            ("base/ledger.cpp", "    return asked.world_currency() == stored.world_currency();\n",
             "    return asked.value() >> 16 == stored.value() >> 16;\n")),
     mutant("sleeper_cleans_what_is_back", "25: a mover deletes what belongs to no move, or to a later one",
-           (SHARD_MOVES, "  const auto cleaning = co_await lock_moves(backend, clean.accounts, clean.move, clean.is_leaving);\n",
-            "  const auto cleaning = clean.accounts;\n")),
+           (SHARD_MOVES, "  co_await delete_copies(backend, cleaning, static_cast", "  co_await delete_newest(backend, clean.accounts, static_cast")),
     mutant("cleans_by_the_wrong_side", "25: an old copy that is to go and a new one that comes are not told apart",
-           (SHARD_MOVES, "row->move == move && row->is_leaving == is_leaving;", "row->is_leaving == is_leaving || true;")),
+           (SHARD_MOVES, "row->move == move && row->is_leaving == is_leaving;", "true;")),
     mutant("read_where_it_left", "nobody reads an account where it may have left",
            (AGENT + "agent_machine.cpp",
-            "  return hold != nullptr && cross_.may_have_left(hold->round, account);", "  return hold == nullptr;")),
+            "  return hold != nullptr && cross_.may_have_left(hold->round, account);", "  return false;")),
     mutant("leaving_is_forgotten", "a new agent knows which accounts its rounds in doubt hand over",
            (AGENT + "cross_recovery.cpp", "    round.leaving.insert(leaving.begin(), leaving.end());\n", "")),
     mutant("ownership_stays", "an account that departs is not owned any more",

@@ -166,9 +166,10 @@ Task<void> ShardDatabase::delete_copies(Backend& backend, const std::vector<Acco
   co_await server_.moment(backend);
   for (const auto account : cleaning) {
     const auto* last = last_entry(&backend, account);
+    const auto* row = moves.read(backend, account);
     if (last == nullptr) {
       co_await moves.erase(backend, account);
-    } else if (!moves.read(backend, account)->is_leaving) {
+    } else if (row != nullptr && !row->is_leaving) {
       auto* arrival = co_await moves.lock(backend, account);
       arrival->copied = last->entry.version;
     }
