@@ -47,7 +47,8 @@ std::vector<PlannedMove> plan_rebalance(std::vector<ShardLoad> loads) {
   std::vector<Balance> shards;
   for (const auto& load : loads) shards.push_back({load});
   set_shares(shards);
-  std::ranges::stable_partition(shards, [](const auto& shard) { return shard.load.is_draining; });
+  std::stable_partition(shards.begin(), shards.end(),
+                        [](const auto& shard) { return shard.load.is_draining; });
 
   std::vector<PlannedMove> moves;
   auto target = shards.begin();
