@@ -167,7 +167,9 @@ Operation draw_directory_operation(Chance& chance, const Values& values, Model& 
   if (started < values.incarnations && chance.is_hit(0.3)) {
     return next_incarnation(db);
   }
-  if (chance.is_hit(0.4)) return draw_rebalance_operation(chance, values, model);
+  const bool has_users = db.users.size() > 0;
+  if (chance.is_hit(has_users ? std::max(0.5, values.moves) : 0.2))
+    return draw_rebalance_operation(chance, values, model);
   const auto number = chance.between(1, 100);
   if (number <= 38) return decide(draw, db, chance);
   if (number <= 58) return create_users(draw, db, chance);

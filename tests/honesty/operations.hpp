@@ -12,6 +12,7 @@ struct Values {
   int accounts = 3;
   int incarnations = 3;
   int sequences = 6;
+  double moves = 0.3;  // of what is drawn
 };
 
 Operation draw_shard_operation(simulation::Chance& chance, const Values& values, Model& model,

@@ -24,9 +24,23 @@ class RebalanceDraw {
   Incarnation incarnation() {
     const auto holder = db_.rebalance.read(0)->holder;
     if (holder && chance_.is_hit(0.95)) return *holder;
+    std::vector<Incarnation> open;
+    db_.incarnations.scan(nullptr, [&](Incarnation incarnation, const auto& start) {
+      if (!start.is_closed) open.push_back(incarnation);
+      return true;
+    });
+    if (!open.empty() && chance_.is_hit(0.9)) return chance_.one_of(open);
     return Incarnation(chance_.between(1, values_.incarnations));
   }
-  ShardId source() { return chance_.is_hit(0.7) ? kOne : kTwo; }
+  // Mostly one that has users.
+  ShardId source() {
+    std::vector<ShardId> homes{chance_.is_hit(0.7) ? kOne : kTwo};
+    db_.users.scan(nullptr, [&](const auto&, const directory::NamedRoute& user) {
+      homes.push_back(user.route.shard);
+      return true;
+    });
+    return chance_.is_hit(0.8) ? homes.back() : homes.front();
+  }
   static ShardId other(ShardId shard) { return shard == kOne ? kTwo : kOne; }
   // One of the moves there are, or what it might have been.
   directory::OpenMove move() {
@@ -218,10 +232,12 @@ Operation draw_rebalance_operation(Chance& chance, const Values& values, Model& 
   if (number <= 38) return beat(draw, db, chance);
   if (number <= 52) return take_move(draw, db, chance);
   if (number <= 57) return take_accounts(draw, db, chance);
-  if (number <= 76) return move_users(draw, db, chance, values);
+  if (number <= 76 && (has_moves || chance.is_hit(0.2))) {
+    return move_users(draw, db, chance, values);
+  }
   if (number <= 84) return end_move(draw, db, chance);
   if (number <= 90) return end_rebalance(draw, db, chance);
-  if (number <= 95) return act(db, chance);
+  if (number <= 93) return act(db, chance);
   if (number <= 97) return drain(draw, db);
   return open_moves(db);
 }

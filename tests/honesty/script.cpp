@@ -31,8 +31,11 @@ Script::Script(std::uint64_t seed, Side side, Postgres& postgres, Tally& tally)
       tally_(tally),
       seats_(static_cast<std::size_t>(chance_.between(2, 4))) {
   if (chance_.is_hit(0.4)) {  // nearly everything meets, in circles too
-    values_ = {1, 2, 2};
+    values_ = {1, 2, 2, 0.3};
     begins_block_ = 0.8;
+  } else if (chance_.is_hit(0.5)) {  // accounts come and go
+    values_.moves = 0.85;
+    begins_block_ = 0.1;
   }
   for (std::size_t i = 0; i < seats_.size(); ++i) seats_[i].name = std::string(1, 'A' + char(i));
 }

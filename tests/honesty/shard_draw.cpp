@@ -167,11 +167,21 @@ MoveId ShardDraw::move_of(const std::vector<AccountId>& accounts) {
 }
 
 std::vector<AccountId> ShardDraw::some_arriving() {
-  auto accounts = some_accounts();
-  std::erase_if(accounts, [&](AccountId account) {
-    const auto* row = db_.moves.read(backend_, account);
-    return (row == nullptr || row->is_leaving) && chance_.is_hit(0.9);
+  if (chance_.is_hit(0.05)) return some_accounts();
+  std::vector<AccountId> accounts;
+  db_.moves.scan(&backend_, [&](AccountId account, const auto& row) {
+    if (chance_.is_hit(row.is_leaving ? 0.1 : 0.8)) accounts.push_back(account);
+    return true;
   });
+  return accounts;
+}
+
+std::vector<AccountId> ShardDraw::some_missing() {
+  std::vector<AccountId> accounts;
+  for (int i = 1; i <= values_.accounts; ++i) {
+    const bool is_owned = db_.accounts.read(backend_, AccountId(i)) != nullptr;
+    if (chance_.is_hit(is_owned ? 0.05 : 0.7)) accounts.emplace_back(i);
+  }
   return accounts;
 }
 
@@ -235,6 +245,15 @@ void ShardDraw::add_arriving(agent::PrepareRound& round) {
     add_moved(round.batch, last->entry);
     return true;
   });
+}
+
+bool ShardDraw::can_arrive() const {
+  bool can_arrive = false;
+  db_.moves.scan(&backend_, [&](AccountId, const auto& row) {
+    can_arrive = !row.is_leaving && row.copied > Version();
+    return !can_arrive;
+  });
+  return can_arrive;
 }
 
 agent::PrepareRound ShardDraw::prepare_round() {

@@ -26,7 +26,9 @@ class ShardDraw {
   // Entries of accounts that are to arrive, as they would come from where these were.
   std::vector<simulation::StoredEntry> chunk(const std::vector<AccountId>& accounts);
   std::vector<AccountId> some_arriving();
+  std::vector<AccountId> some_missing();
   MoveId move_of(const std::vector<AccountId>& accounts);
+  bool can_arrive() const;  // an account that is copied, if only in part
   agent::PrepareRound prepare_round();
 
  private:

@@ -58,7 +58,7 @@ void must(bool is_done) {
 
 Operation begin_arrival(ShardDraw& draw, simulation::ShardDatabase& db) {
   const auto epoch = draw.epoch();
-  const messages::BeginArrival begin{draw.move(), draw.some_accounts()};
+  const messages::BeginArrival begin{draw.move(), draw.some_missing()};
   return move_operation(
       "begin arrival by " + text_of(begin.move) + ", " + list_of(begin.accounts) + ", epoch " +
           text_of(epoch),

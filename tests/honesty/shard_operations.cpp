@@ -179,7 +179,8 @@ Operation draw_shard_operation(Chance& chance, const Values& values, Model& mode
                                const Backend& backend) {
   ShardDraw draw(chance, values, model, backend);
   auto& db = model.shard();
-  if (chance.is_hit(0.3)) return draw_shard_move_operation(chance, values, model, backend);
+  if (draw.can_arrive() && !backend.is_in_block && chance.is_hit(0.3)) return prepare(draw, db);
+  if (chance.is_hit(values.moves)) return draw_shard_move_operation(chance, values, model, backend);
   const auto number = chance.between(1, 100);
   if (number <= 30) return append(draw, db);
   if (number <= 48) return prepare(draw, db);

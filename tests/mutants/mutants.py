@@ -14,7 +14,23 @@ SHARD = "tests/simulation/postgres/shard_database.cpp"
 DIRECTORY = "tests/simulation/postgres/directory_database.cpp"
 SHARD_MOVES = "tests/simulation/postgres/shard_moves.cpp"
 DIRECTORY_MOVES = "tests/simulation/postgres/directory_moves.cpp"
+SHARD_SQL = "sql/shard/0002_moves.sql"
+DIRECTORY_SQL = "sql/directory/0002_rebalance.sql"
+HONESTY = ("integration.honesty_test",)
 OLD_AGENTS = ("integration.old_agents_test",)
+
+MOVES_TAKE_NO_HOLD = (AGENT + "cross_rounds.cpp", """
+    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
+      slot.vote = *obstacle;
+      return;
+    }
+    take(*account);
+    const bool""", """
+    take(*account);
+    const bool""")
+NO_LAST_WORD = (AGENT + "cross_rounds.cpp", "      round.prepared.legs.push_back(draft.move(*account));\n",
+                "      round.prepared.legs.push_back(round.leaving.contains(*account)\n"
+                "                                        ? LegState{*account, {}, {}} : draft.move(*account));\n")
 
 
 class Change(typing.NamedTuple):
@@ -279,52 +295,32 @@ MUTANTS = [
     mutant("answered_order_survives", "an order that was answered at its deadline does not commit any more",
            (COORDINATOR + "cross_rounds.cpp",
             "  if (entry == nullptr) return false;  // answered", "  if (entry == nullptr) return true;  // answered")),
+
     # ---- users that move
 
     mutant("tail_stays_behind", "13: what an account got after it was copied is not handed over at the cut-over",
            (COORDINATOR + "cross_moves.cpp", "  if (effect.parts.empty()) return false;\n", "  return false;\n"),
            (SHARD_MOVES, "row->is_arrival_of(move) && row->copied == version;", "row->is_arrival_of(move);"),
            (SHARD, "  compare_heads(backend, batch);\n", "")),
-    mutant("arrives_in_part", "13: an account arrives whatever of it is copied, and does not keep its own last word",
-           (SHARD_MOVES, "row->is_arrival_of(move) && row->copied == version;", "row->is_arrival_of(move);"),
-           (COORDINATOR + "cross_moves.cpp", "  if (effect.parts.empty()) return false;\n", "  return false;\n")),
     mutant("route_is_not_read_again", "14: an order goes back to the shard that its account has left",
            (COORDINATOR + "order_book.cpp", "      send_to(entry.order, account, route->second);\n", "")),
     mutant("route_read_is_old", "14: who reads looks only where the user was",
-           ("tests/simulation/coordinator_api.cpp", "    body_->routes.forget(account);\n    with_route", "    with_route")),
+           ("tests/simulation/coordinator_api.cpp",
+            "    body_->routes.forget(account);\n    with_route", "    with_route")),
     mutant("prepared_where_the_data_is_gone", "15: an account moves away from under a prepared round",
-           (AGENT + "cross_rounds.cpp", """    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
-      slot.vote = *obstacle;
-      return;
-    }
-    take(*account);
-    const bool""", """    take(*account);
-    const bool"""),
-           (AGENT + "cross_rounds.cpp", "      round.prepared.legs.push_back(draft.move(*account));\n",
-            "      round.prepared.legs.push_back(round.leaving.contains(*account)\n"
-            "                                        ? LegState{*account, {}, {}} : draft.move(*account));\n")),
+           MOVES_TAKE_NO_HOLD,
+           NO_LAST_WORD),
     mutant("leaves_in_the_midst_of_a_round", "15: an account that another round holds moves away",
-           (AGENT + "cross_rounds.cpp", """    if (const auto obstacle = memory_.find_obstacle(*account, request, now)) {
-      slot.vote = *obstacle;
-      return;
-    }
-    take(*account);
-    const bool""", """    take(*account);
-    const bool""")),
+           MOVES_TAKE_NO_HOLD),
     mutant("keys_stay_behind", "16: a key is not known where its user has moved to",
            (SHARD_MOVES, "    if (is_new) co_await append_entry(backend, std::move(row));",
             "    row.entry.is_anchor = false;\n    if (is_new) co_await append_entry(backend, std::move(row));")),
-    mutant("lease_is_a_promise", "17: who held the rebalance once goes on with it",
-           (DIRECTORY_MOVES, """  if (rebalance.read(backend, 0)->holder == own) row = co_await rebalance.lock(backend, 0);
-  if (row == nullptr || row->holder != own) throw SqlError{"KO012", "another holds the rebalance"};
-""", "  row = co_await rebalance.lock(backend, 0);\n")),
     mutant("deposit_is_another_one_elsewhere", "23: a deposit's key does not fit the @world of another shard",
            ("base/ledger.cpp", "    return asked.world_currency() == stored.world_currency();\n",
             "    return asked.value() >> 16 == stored.value() >> 16;\n")),
     mutant("sleeper_cleans_what_is_back", "25: a mover deletes what belongs to no move, or to a later one",
-           (SHARD_MOVES, "  co_await delete_copies(backend, cleaning, static_cast", "  co_await delete_newest(backend, clean.accounts, static_cast")),
-    mutant("cleans_by_the_wrong_side", "25: an old copy that is to go and a new one that comes are not told apart",
-           (SHARD_MOVES, "row->move == move && row->is_leaving == is_leaving;", "true;")),
+           (SHARD_MOVES, "  co_await delete_copies(backend, cleaning, static_cast",
+            "  co_await delete_newest(backend, clean.accounts, static_cast")),
     mutant("read_where_it_left", "nobody reads an account where it may have left",
            (AGENT + "agent_machine.cpp",
             "  return hold != nullptr && cross_.may_have_left(hold->round, account);", "  return false;")),
@@ -334,11 +330,10 @@ MUTANTS = [
            (SHARD_MOVES,
             "  for (const auto& leaving : departing) co_await accounts.erase(backend, leaving.account);\n", "")),
     mutant("no_last_word", "the source's last word is the moved entry",
-           (AGENT + "cross_rounds.cpp", "      round.prepared.legs.push_back(draft.move(*account));\n",
-            "      round.prepared.legs.push_back(round.leaving.contains(*account)\n"
-            "                                        ? LegState{*account, {}, {}} : draft.move(*account));\n")),
+           NO_LAST_WORD),
     mutant("cleaned_before_it_left", "nothing is cleaned as long as its round is not settled",
-           (SHARD_MOVES, "    return is_left || accounts.read(backend, account) != nullptr;\n", "    return is_left;\n")),
+           (SHARD_MOVES, "    return is_left || accounts.read(backend, account) != nullptr;\n",
+            "    return is_left;\n")),
     mutant("ends_before_it_is_clean", "a move ends when nothing of it is left",
            (COORDINATOR + "rebalancer.cpp", "  } else if (!event.reply.value().is_complete) {",
             "  } else if (false) {")),
@@ -347,29 +342,45 @@ MUTANTS = [
            ("tests/simulation/coordinator_moves.cpp", " && !users.contains(shard)) empty", ") empty")),
     mutant("world_opens_for_nothing", "an @world that was not used is not opened",
            (AGENT + "local_rounds.cpp", "  draft.drop_unused_worlds();\n", "")),
-    mutant("chunk_is_written_twice", "a chunk that comes twice does nothing the second time",
-           (SHARD_MOVES, " && row.entry.version > arrival->copied;", ";")),
     mutant("chunk_leaves_a_gap", "a chunk that would leave a gap is not written",
            (SHARD_MOVES, """ && !span.has_gap() &&
                       span.first <= seen->copied.next();""", ";")),
-    mutant("chunk_of_any_move", "a chunk is written by the account's move only",
-           (SHARD_MOVES, "  co_await lock_moves(backend, given, move, false);\n", ""),
-           (SHARD_MOVES, "arrival->is_arrival_of(move) && row.entry", "arrival != nullptr && row.entry"),
-           (SHARD_MOVES, "seen->is_arrival_of(move) && !span", "seen != nullptr && !span")),
-    mutant("arrives_upon_an_old_copy", "an account comes back only when its old copy is gone",
-           (SHARD_MOVES, "if (!row->is_leaving && row->move <= begin.move) row->move = begin.move;",
-            "*row = {begin.move, false, row->copied};")),
     mutant("arrives_where_it_is", "an account does not arrive where it is owned",
-           (SHARD_MOVES, "    if (is_owned || !row->is_arrival_of(begin.move)) {", "    if (!row->is_arrival_of(begin.move)) {")),
+           (SHARD_MOVES, "    if (is_owned || !row->is_arrival_of(begin.move)) {",
+            "    if (!row->is_arrival_of(begin.move)) {")),
     mutant("nobody_sweeps", "what messages bring that come after their move is deleted",
            (SHARD_MOVES, "  co_await delete_copies(backend, sweeping, limit);\n", ""),
-           (SHARD_MOVES, "  const bool is_complete = leftovers(backend, over).empty();", "  const bool is_complete = true;")),
-    mutant("drained_shard_takes_users", "a shard that drains takes no users",
-           (DIRECTORY_MOVES, "    const bool takes_users = is_active(shards.read(backend, shard));\n",
-            "    const bool takes_users = shards.read(backend, shard) != nullptr;\n")),
+           (SHARD_MOVES, "  const bool is_complete = leftovers(backend, over).empty();",
+            "  const bool is_complete = true;")),
     mutant("handed_out_and_undone", "what a source hands out survives its failover",
-           (SHARD_MOVES, "  co_await touch_identity(backend, epoch);\n  co_await server_.commit(backend);\n  co_return chunk;",
+           (SHARD_MOVES, """  co_await touch_identity(backend, epoch);
+  co_await server_.commit(backend);
+  co_return chunk;""",
             "  server_.rollback(backend);\n  co_return chunk;")),
+    # Second lines: something else stands in the way of what these guard, wherever the simulator looks.
+    mutant("lease_is_a_promise", "17: who held the rebalance once goes on with it",
+           (DIRECTORY_SQL, "  perform from rebalance where holder = p_incarnation for update;",
+            "  perform from rebalance for update;"), killers=HONESTY),
+    mutant("arrives_in_part", "13: an account arrives whatever of it is copied",
+           (SHARD_SQL, " and m.copied = a.version and", " and"), killers=HONESTY),
+    mutant("cleans_for_another_move", "25: a mover deletes what belongs to another move",
+           (SHARD_SQL, "and m.move = p_move and m.is_leaving = p_is_leaving", "and m.is_leaving = p_is_leaving"),
+           killers=HONESTY),
+    mutant("chunk_is_written_twice", "a chunk that comes twice does nothing the second time",
+           (SHARD_SQL, " and e.version > m.copied;", ";"), killers=HONESTY),
+    mutant("chunk_of_any_move", "a chunk is written by the account's move only",
+           (SHARD_SQL, "   where m.move = p_move and not m.is_leaving and e.version", "   where e.version"),
+           (SHARD_SQL, "where m.account = c.account and m.move = p_move and not m.is_leaving",
+            "where m.account = c.account"),
+           killers=HONESTY),
+    mutant("drained_shard_takes_users", "a shard that drains takes no users",
+           (DIRECTORY_SQL,
+            "              where not exists (select from shards s where s.id = n.id and s.state = 'active')) then",
+            "              where not exists (select from shards s where s.id = n.id)) then"), killers=HONESTY),
+    mutant("arrives_upon_an_old_copy", "16: an account comes back only when its old copy is gone",
+           (SHARD_SQL, """do update set move = excluded.move
+   where not m.is_leaving and m.move""", """do update set move = excluded.move, is_leaving = false
+   where m.move"""), killers=HONESTY),
 ]
 
 # Quick to build and to kill, of different parts: for CI.

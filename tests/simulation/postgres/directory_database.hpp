@@ -125,7 +125,7 @@ class DirectoryDatabase {
   Task<Verdict> ask(Backend& backend, RoundId round, Verdict wish);
   Task<void> share_active_shards(Backend& backend, std::vector<ShardId> wanted);
   Task<Rebalance*> check_mover(Backend& backend, Incarnation own);
-  Task<bool> cut_over(Backend& backend, const coordinator::MoveUsers& moving);
+  Task<std::int64_t> cut_over(Backend& backend, const coordinator::MoveUsers& moving);
   Task<std::int64_t> reroute(Backend& backend, const coordinator::MoveUsers& moving);
   Task<std::optional<directory::OpenMove>> insert_moves(Backend& backend, MovingUser moving,
                                                         std::vector<AccountId> accounts);

@@ -276,19 +276,22 @@ Task<std::optional<OpenMove>> DirectoryDatabase::take_accounts(Backend& backend,
   co_return taken;
 }
 
-// False: a move is not as believed.
-Task<bool> DirectoryDatabase::cut_over(Backend& backend, const coordinator::MoveUsers& moving) {
+// How many of the moves are as believed.
+Task<std::int64_t> DirectoryDatabase::cut_over(Backend& backend,
+                                               const coordinator::MoveUsers& moving) {
+  std::int64_t moved = 0;
   for (const auto& [move, account] : moving.parts) {
     const auto does_fit = [&moving, move = move](const MovingUser* row) {
       return row != nullptr && row->move == move && row->source == moving.source &&
              row->target == moving.target && !row->is_cut_over;
     };
-    if (!does_fit(moves.read(backend, account))) co_return false;
+    if (!does_fit(moves.read(backend, account))) continue;
     auto* row = co_await moves.lock(backend, account);
-    if (!does_fit(row)) co_return false;
+    if (!does_fit(row)) continue;
     row->is_cut_over = true;
+    ++moved;
   }
-  co_return true;
+  co_return moved;
 }
 
 // How many users the target has got.
@@ -324,7 +327,7 @@ Task<void> DirectoryDatabase::move_users(Backend& backend, RoundId round,
   const bool takes_users = target != nullptr && target->state == ShardService::Active;
   if (!takes_users) throw SqlError{"KO012", "the target takes no users"};
   co_await server_.moment(backend);
-  const bool are_moves_as_believed = co_await cut_over(backend, moving);
+  const auto moved = co_await cut_over(backend, moving);
   const auto routed = co_await reroute(backend, moving);
   const auto worlds =
       std::ranges::count_if(moving.parts, [](const auto& part) { return part.account.is_world(); });
@@ -335,7 +338,7 @@ Task<void> DirectoryDatabase::move_users(Backend& backend, RoundId round,
   });
   const bool are_users_as_believed =
       routed + worlds == std::ssize(moving.parts) && !(worlds > 0 && are_users_left);
-  if (!are_moves_as_believed || !are_users_as_believed) {
+  if (moved != std::ssize(moving.parts) || !are_users_as_believed) {
     throw SqlError{"KO012", "the moves are not as believed"};
   }
   row->users_moved += routed;

@@ -239,18 +239,18 @@ Task<bool> ShardDatabase::forget(Backend& backend, agent::ForgetRounds over, std
 Task<void> ShardDatabase::arrive(Backend& backend,
                                  const std::vector<agent::MovingAccount>& arriving) {
   co_await server_.moment(backend);
+  std::size_t arrived = 0;
   for (const auto& [move, account, currency, version] : arriving) {
     const auto is_whole = [move = move, version = version](const Moving* row) {
       return row != nullptr && row->is_arrival_of(move) && row->copied == version;
     };
-    bool has_arrived = is_whole(moves.read(backend, account));
-    if (has_arrived) {
-      const auto* row = co_await moves.lock(backend, account);
-      has_arrived = is_whole(row);
-    }
-    if (!has_arrived) throw SqlError{"KO001", "an account is not copied up to its head"};
+    if (!is_whole(moves.read(backend, account))) continue;
+    const auto* row = co_await moves.lock(backend, account);
+    if (!is_whole(row)) continue;
     co_await moves.erase(backend, account);
+    ++arrived;
   }
+  if (arrived < arriving.size()) throw SqlError{"KO001", "an account is not copied to its head"};
   for (const auto& [move, account, currency, version] : arriving) {
     const bool is_new = co_await accounts.insert(backend, account, currency);
     if (!is_new) throw SqlError{"23505", "the account is there"};
