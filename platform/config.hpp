@@ -55,7 +55,7 @@ struct LaneConfig {
 struct RebalanceConfig {
   int users_per_move = 500;
   int entries_per_chunk = 10'000;
-  int moves_in_flight = 2;
+  int moves_in_flight = 3;
   milliseconds beat{500};
   milliseconds lease{5'000};  // without a beat: another coordinator takes over
   milliseconds retry{500};

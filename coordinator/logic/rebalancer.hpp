@@ -26,7 +26,7 @@ namespace koshel::coordinator {
 struct RebalanceLimits {
   int users_per_move = 500;
   int entries_per_chunk = 10'000;
-  int moves_in_flight = 2;
+  int moves_in_flight = 3;
   Duration beat = std::chrono::milliseconds(500);
   Duration lease =
       std::chrono::seconds(5);  // a rebalance that nobody beats for so long is taken over
