@@ -22,10 +22,27 @@ void CrossRounds::ask_log(Sequence id, Round& round, Effects& out) {
   out.emplace_back(Decide{id, Decision::Abort, {}});
 }
 
+CrossRounds::Round* CrossRounds::find_deciding(Sequence id) {
+  const auto found = rounds_.find(id);
+  const bool is_deciding = found != rounds_.end() && found->second.state == State::Deciding;
+  return is_deciding ? &found->second : nullptr;
+}
+
+// What was to commit the round failed: it did not, or the log knows.
+void CrossRounds::lose_decision(Sequence id, Round& round, const Error& error, Instant now,
+                                Effects& out) {
+  if (error.fault == Fault::InDoubt) {
+    round.is_in_doubt = true;
+    ask_log(id, round, out);
+  } else {
+    abort(id, Setback::DirectoryFault, now, out);
+  }
+}
+
 void CrossRounds::on(const Decided& event, Instant now, Effects& out) {
-  const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Deciding) return;
-  auto& round = found->second;
+  auto* deciding = find_deciding(event.round);
+  if (deciding == nullptr) return;
+  auto& round = *deciding;
   if (!event.decision) {
     const bool was_never_asked = event.decision.error().fault != Fault::InDoubt;
     if (was_never_asked && !round.is_in_doubt) {
@@ -52,21 +69,15 @@ void CrossRounds::on(const Decided& event, Instant now, Effects& out) {
 }
 
 void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
-  const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Deciding) return;
-  auto& round = found->second;
+  auto* round = find_deciding(event.round);
+  if (round == nullptr) return;
   if (!event.outcome) {
-    if (event.outcome.error().fault == Fault::InDoubt) {
-      round.is_in_doubt = true;
-      ask_log(event.round, round, out);
-    } else {
-      abort(event.round, Setback::DirectoryFault, now, out);
-    }
+    lose_decision(event.round, *round, event.outcome.error(), now, out);
     return;
   }
   switch (event.outcome.value()) {
     case CreateUsersOutcome::Created:
-      commit(event.round, round, now, out);
+      commit(event.round, *round, now, out);
       return;
     case CreateUsersOutcome::Decided:
       abort(event.round, Setback::Retry, now, out);
@@ -75,13 +86,13 @@ void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
       abort(event.round, Setback::ShardFault, now, out);
       return;
     case CreateUsersOutcome::NameTaken: {
-      round.state = State::ReadingNames;  // nothing of it can commit any more
-      for (const auto order : round.orders) {
+      round->state = State::ReadingNames;  // nothing of it can commit any more
+      for (const auto order : round->orders) {
         if (book_.find(order, event.round) != nullptr) book_.set_stage(order, Stage::Reserving);
       }
-      send_settles(event.round, round, false, out);
+      send_settles(event.round, *round, false, out);
       ReadNames read{event.round, {}};
-      for (const auto& user : round.users) read.names.push_back(user.name);
+      for (const auto& user : round->users) read.names.push_back(user.name);
       out.emplace_back(std::move(read));
       return;
     }

@@ -49,27 +49,21 @@ void CrossRounds::move_users(Sequence id, Round& round, Effects& out) {
 }
 
 void CrossRounds::on(const UsersMoved& event, Instant now, Effects& out) {
-  const auto found = rounds_.find(event.round);
-  if (found == rounds_.end() || found->second.state != State::Deciding) return;
-  auto& round = found->second;
+  auto* round = find_deciding(event.round);
+  if (round == nullptr) return;
   if (!event.outcome) {
-    if (event.outcome.error().fault == Fault::InDoubt) {
-      round.is_in_doubt = true;
-      ask_log(event.round, round, out);
-    } else {
-      abort(event.round, Setback::DirectoryFault, now, out);
-    }
+    lose_decision(event.round, *round, event.outcome.error(), now, out);
     return;
   }
   switch (event.outcome.value()) {
     case MoveUsersOutcome::Moved:
-      commit(event.round, round, now, out);
+      commit(event.round, *round, now, out);
       return;
     case MoveUsersOutcome::Decided:
       abort(event.round, Setback::Retry, now, out);
       return;
     case MoveUsersOutcome::NotAsBelieved:
-      for (const auto order : round.orders) {
+      for (const auto order : round->orders) {
         if (book_.find(order, event.round) == nullptr) continue;
         book_.finish(order, Failed{FailCode::Internal}, out);
       }

@@ -109,6 +109,8 @@ class CrossRounds {
   void decide(Sequence id, Round& round, Effects& out);
   void move_users(Sequence id, Round& round, Effects& out);
   void ask_log(Sequence id, Round& round, Effects& out);
+  Round* find_deciding(Sequence id);
+  void lose_decision(Sequence id, Round& round, const Error& error, Instant now, Effects& out);
   void commit(Sequence id, Round& round, Instant now, Effects& out);
   void send_settles(Sequence id, Round& round, bool is_commit, Effects& out);
   void abort(Sequence id, Setback setback, Instant now, Effects& out);

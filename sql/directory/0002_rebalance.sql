@@ -146,6 +146,31 @@ begin
 end
 $$;
 
+-- Raises KO010 if rounds up to this one are fenced off; until the transaction's end the fence stays where it is.
+create function check_fence(p_incarnation bigint, p_sequence bigint) returns void
+language plpgsql as $$
+declare
+  fence bigint := fence_of(p_incarnation);
+begin
+  if fence is null or p_sequence <= fence then
+    raise exception 'round %:% is fenced off', p_incarnation, p_sequence using errcode = 'KO010';
+  end if;
+end
+$$;
+
+-- Commits a round, with all that its transaction does. Raises KO010 if it is decided already.
+create function commit_round(p_incarnation bigint, p_sequence bigint, p_participants integer[]) returns void
+language plpgsql as $$
+begin
+  insert into decisions (incarnation, sequence, is_commit, participants)
+  values (p_incarnation, p_sequence, true, p_participants)
+  on conflict (incarnation, sequence) do nothing;
+  if not found then
+    raise exception 'round %:% is decided', p_incarnation, p_sequence using errcode = 'KO010';
+  end if;
+end
+$$;
+
 -- The decision of a round that moves accounts: routes and verdict are one transaction. KO010: the round is decided or
 -- fenced off already. KO012: the incarnation does not hold the rebalance, or the moves are not as it believes.
 -- Either way nothing is done.
@@ -154,13 +179,10 @@ create function move_users(p_incarnation bigint, p_sequence bigint, p_participan
 language plpgsql as $$
 declare
   world_bit constant bigint := 1::bigint << 47;
-  fence     bigint := fence_of(p_incarnation);
   routed    bigint;
   moved     bigint;
 begin
-  if fence is null or p_sequence <= fence then
-    raise exception 'round %:% is fenced off', p_incarnation, p_sequence using errcode = 'KO010';
-  end if;
+  perform check_fence(p_incarnation, p_sequence);
   perform check_mover(p_incarnation);
   perform from shards where id = p_target and state = 'active' for share;
   if not found then
@@ -182,12 +204,7 @@ begin
       using errcode = 'KO012';
   end if;
   update rebalance set users_moved = users_moved + routed;
-  insert into decisions (incarnation, sequence, is_commit, participants)
-  values (p_incarnation, p_sequence, true, p_participants)
-  on conflict (incarnation, sequence) do nothing;
-  if not found then
-    raise exception 'round %:% is decided', p_incarnation, p_sequence using errcode = 'KO010';
-  end if;
+  perform commit_round(p_incarnation, p_sequence, p_participants);
 end
 $$;
 
@@ -254,12 +271,9 @@ create or replace function create_users(p_incarnation bigint, p_sequence bigint,
                                         p_shards integer[]) returns void
 language plpgsql as $$
 declare
-  fence    bigint := fence_of(p_incarnation);
   inserted bigint;
 begin
-  if fence is null or p_sequence <= fence then
-    raise exception 'round %:% is fenced off', p_incarnation, p_sequence using errcode = 'KO010';
-  end if;
+  perform check_fence(p_incarnation, p_sequence);
   perform from shards s where s.id = any(p_shards) and s.state = 'active' order by s.id for share;
   if exists (select from unnest(p_shards) as n (id)
               where not exists (select from shards s where s.id = n.id and s.state = 'active')) then
@@ -275,12 +289,7 @@ begin
   if inserted <> cardinality(p_ids) then
     raise exception 'a name is taken' using errcode = 'KO011';
   end if;
-  insert into decisions (incarnation, sequence, is_commit, participants)
-  values (p_incarnation, p_sequence, true, p_participants)
-  on conflict (incarnation, sequence) do nothing;
-  if not found then
-    raise exception 'round %:% is decided', p_incarnation, p_sequence using errcode = 'KO010';
-  end if;
+  perform commit_round(p_incarnation, p_sequence, p_participants);
 end
 $$;
 

@@ -58,6 +58,15 @@ class Reply:
         return self.json.get("code")
 
 
+def meaning(answer):
+    """Of a single answer, an item of a batch or a transfer that was looked up."""
+    if answer.get("status") in ("committed", "settling", "created", "active"):
+        return "ok"
+    if answer["outcome"] == "unknown":
+        return "unknown"
+    return "not_committed" if answer["retryable"] else "refused"
+
+
 class Client:
     """One kept-alive connection to a coordinator."""
 

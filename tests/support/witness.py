@@ -6,7 +6,7 @@ import urllib.parse
 from decimal import Decimal
 
 from tests.support.doubt import hang_up_after
-from tests.support.harness import Client
+from tests.support.harness import Client, meaning
 
 DEADLINE_MS = 5000
 
@@ -47,15 +47,6 @@ class Transfer(Record):
 
 class NewUser(Record):
     pass
-
-
-def meaning(answer):
-    """Of a single answer, an item of a batch or a transfer that was looked up."""
-    if answer.get("status") in ("committed", "settling", "created", "active"):
-        return "ok"
-    if answer["outcome"] == "unknown":
-        return "unknown"
-    return "not_committed" if answer["retryable"] else "refused"
 
 
 class Witnesses:
