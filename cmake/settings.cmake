@@ -13,7 +13,9 @@ find_package(CLI11 REQUIRED)
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE} CACHE STRING "")
+  # What was compiled in one clone is found again in another, precompiled headers included.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
 endif()
 find_program(MOLD mold)
 
@@ -27,7 +29,8 @@ target_compile_definitions(koshel_settings INTERFACE
 # g++ warns of its own coroutine frames and of inlined library code; both are false there.
 target_compile_options(koshel_settings INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-mismatched-new-delete -Wno-restrict
-  -Wno-stringop-overflow -Wno-array-bounds -fcoroutines>)
+  -Wno-stringop-overflow -Wno-array-bounds -fcoroutines
+  -fpch-preprocess>)  # as ccache needs it
 if(MOLD)
   target_link_options(koshel_settings INTERFACE -fuse-ld=mold)
 endif()
