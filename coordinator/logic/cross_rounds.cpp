@@ -198,7 +198,7 @@ bool CrossRounds::judge_order(Sequence id, Round& round, std::size_t place, Inst
     std::ranges::reverse(votes);  // the payer's first
   }
   if (const auto* replayed = find_vote<messages::Replayed>(votes)) {
-    book_.finish(order, Replayed{replayed->stored}, out);
+    book_.finish(order, Replayed{replayed->stored, entry->may_be_done}, out);
   } else if (find_vote<messages::KeyReused>(votes) != nullptr) {
     book_.finish(order, KeyReused{}, out);
   } else if (find_vote<messages::KeyInProgress>(votes) != nullptr) {

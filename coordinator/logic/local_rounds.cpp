@@ -94,16 +94,20 @@ void LocalRounds::on(const LocalReplied& event, Instant now, Effects& out) {
 
 void LocalRounds::answer(OrderId id, Sequence round, messages::LocalAnswer&& answer, Instant now,
                          Effects& out) {
-  if (book_.find(id, round) == nullptr) return;  // answered at its deadline
+  const auto* entry = book_.find(id, round);
+  if (entry == nullptr) return;  // answered at its deadline
   struct Visitor {
     OrderBook& book;
     OrderId id;
+    bool may_be_done;
     Instant now;
     Effects& out;
     void operator()(messages::Applied& a) { book.finish(id, Committed{a.from, a.to, a.at}, out); }
     void operator()(messages::Changed& c) { book.finish(id, Changed{c.head}, out); }
     void operator()(messages::Refused& r) { book.finish(id, Refused{r.refusal}, out); }
-    void operator()(messages::Replayed& r) { book.finish(id, Replayed{std::move(r.stored)}, out); }
+    void operator()(messages::Replayed& r) {
+      book.finish(id, Replayed{std::move(r.stored), may_be_done}, out);
+    }
     void operator()(messages::KeyReused&) { book.finish(id, KeyReused{}, out); }
     // Until the deadline it is waited for: the other attempt's answer will be this one's too.
     void operator()(messages::KeyInProgress&) { book.set_back(id, Setback::BusyInDoubt, now, out); }
@@ -112,7 +116,7 @@ void LocalRounds::answer(OrderId id, Sequence round, messages::LocalAnswer&& ans
     }
     void operator()(messages::Moved& m) { book.await_route(id, m.account, out); }
   };
-  std::visit(Visitor{book_, id, now, out}, answer);
+  std::visit(Visitor{book_, id, entry->may_be_done, now, out}, answer);
 }
 
 // Rejected: the culprit is found by halves; alone in its round it is told that this is our defect.
@@ -196,7 +200,9 @@ void LocalRounds::on(const FindReplied& event, Instant now, Effects& out) {
       find_elsewhere(event.order, *entry, out);
     } else if (const auto& stored = event.reply.value().stored) {
       const bool is_same = is_same_request(*transfer_of(entry->order), *stored);
-      book_.finish(event.order, is_same ? Outcome(Replayed{*stored}) : Outcome(KeyReused{}), out);
+      const bool is_own = !entry->has_met_its_key;
+      book_.finish(event.order, is_same ? Outcome(Replayed{*stored, is_own}) : Outcome(KeyReused{}),
+                   out);
     } else if (event.reply.value().is_in_progress) {  // in another round: this one is over
       book_.set_back(event.order, Setback::BusyInDoubt, now, out);
     } else {

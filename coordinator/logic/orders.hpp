@@ -67,6 +67,7 @@ struct Refused {
 };
 struct Replayed {
   StoredTransfer stored;
+  bool is_own = false;  // it is what this order did itself, in a round whose answer was lost
 };
 struct KeyReused {};
 struct KeyInProgress {};

@@ -72,16 +72,15 @@ std::variant<TransferAnswer, Problem> answer_of(const Outcome& outcome, const Tr
   struct Visitor {
     const TransferText& text;
     Answer operator()(const Committed& c) const {
-      return TransferAnswer{201, transfer_members({"committed", &c.from, &c.to, c.at}, text),
-                            false};
+      return TransferAnswer{201, transfer_members({"committed", &c.from, &c.to, c.at}, text)};
     }
     Answer operator()(const Settling& s) const {
-      return TransferAnswer{202, transfer_members({"settling", &s.from, &s.to, s.at}, text), false};
+      return TransferAnswer{202, transfer_members({"settling", &s.from, &s.to, s.at}, text)};
     }
     Answer operator()(const Refused& r) const { return refusal_problem(r.refusal, text); }
     Answer operator()(const Replayed& r) const {
       if (r.stored.refusal) return refusal_problem(*r.stored.refusal, text);
-      return TransferAnswer{201, stored_members(r.stored, text), true};
+      return TransferAnswer{201, stored_members(r.stored, text)};
     }
     Answer operator()(const KeyReused&) const {
       return Problem{ProblemCode::IdempotencyKeyReused,

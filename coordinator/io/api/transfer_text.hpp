@@ -20,7 +20,6 @@ struct TransferText {
 struct TransferAnswer {
   int status = 201;
   std::string members;  // of the JSON object
-  bool is_replayed = false;
 };
 
 // What a client is told of an outcome: the members of a transfer, or a problem.

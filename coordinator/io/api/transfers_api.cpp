@@ -25,9 +25,10 @@ namespace {
 
 constexpr std::size_t kSearchesMax = 16;  // calls for one batch's hindered plans at a time
 
-bool is_replayed_refusal(const Outcome& outcome) {
+// The answer of an earlier request, with the same key.
+bool is_repetition(const Outcome& outcome) {
   const auto* replayed = std::get_if<Replayed>(&outcome);
-  return replayed != nullptr && replayed->stored.refusal.has_value();
+  return replayed != nullptr && !replayed->is_own;
 }
 
 std::string_view item_status(const Problem& problem) {
@@ -218,15 +219,13 @@ Respond TransfersApi::transfer(HttpRequest request) {
   const auto answer =
       answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
   HttpResponse response;
-  bool is_replayed = is_replayed_refusal(outcome);
   if (const auto* problem = std::get_if<Problem>(&answer)) {
     response = to_response(*problem);
   } else {
     const auto& told = std::get<TransferAnswer>(answer);
     response = {told.status, "application/json", "{" + told.members + "}", {}};
-    is_replayed = told.is_replayed;
   }
-  if (is_replayed) response.headers.emplace_back("Idempotency-Replayed", "true");
+  if (is_repetition(outcome)) response.headers.emplace_back("Idempotency-Replayed", "true");
   co_return response;
 }
 
@@ -259,10 +258,7 @@ Respond TransfersApi::transfer_batch(HttpRequest request) {
       const auto& [plan, outcome] = done.value();
       answer =
           answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
-      const auto* told = std::get_if<TransferAnswer>(&answer);
-      if (is_replayed_refusal(outcome) || (told != nullptr && told->is_replayed)) {
-        results += "\"replayed\":true,";
-      }
+      if (is_repetition(outcome)) results += "\"replayed\":true,";
     } else {
       answer = done.error();
     }

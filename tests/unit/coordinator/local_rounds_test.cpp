@@ -46,6 +46,7 @@ TEST(LocalRounds, AnswersEachOrderByWhatTheAgentSaysOfIt) {
   EXPECT_EQ(driver.answer<Refused>(orders[2])->refusal, refusal);
   ASSERT_TRUE(driver.answer<Replayed>(orders[3]));
   EXPECT_EQ(driver.answer<Replayed>(orders[3])->stored, stored);
+  EXPECT_FALSE(driver.answer<Replayed>(orders[3])->is_own);
   EXPECT_TRUE(driver.answer<KeyReused>(orders[4]));
   EXPECT_EQ(driver.machine().rounds_local(), 0u);
   EXPECT_FALSE(driver.is_answered(orders[5])) << "the other attempt may end before the deadline";
@@ -233,7 +234,8 @@ TEST(LocalRounds, AnswersWhatWasFoundAndSendsTheOthersAgain) {
   const auto finds = driver.take<FindOrder>();
   ASSERT_EQ(finds.size(), 2u);
   driver.give(FindReplied{finds[0].order, sent.round, found(stored_of(transfer({101, 102}, 1)))});
-  EXPECT_TRUE(driver.answer<Replayed>(finds[0].order));
+  ASSERT_TRUE(driver.answer<Replayed>(finds[0].order));
+  EXPECT_TRUE(driver.answer<Replayed>(finds[0].order)->is_own) << "its client asked once only";
   driver.give(FindReplied{finds[1].order, sent.round, messages::FindTransferDone{}});
   driver.pass(seconds(1));
   const auto again = driver.sent_one<messages::LocalRound>();
