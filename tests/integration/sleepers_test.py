@@ -1,0 +1,84 @@
+"""Processes that stop at a step and wake up when others have gone on without them: nothing they still do counts."""
+
+import contextlib
+import http.client
+import os
+import signal
+import unittest
+
+from tests.support.crash_case import CrashCase, is_movers
+from tests.support.harness import wait_until
+from tests.support.rival import rival_of
+
+
+class SleepersTest(CrashCase):
+    def test_an_agent_that_was_replaced_while_it_stopped_does_no_harm(self):
+        with self.load("replaced") as traffic:
+            for count, point in enumerate(self.points("agent")):
+                name = f"agent-{1 + count % 2}"
+                self.fire(name, point["point"], "hang")
+                with self.told(point["point"], "replaced", name) as outcome, rival_of(self.cluster, name):
+                    left, still = self.let_others_settle(30)
+                    self.assertEqual(still, 0, "the new agent leaves something in doubt")
+                    outcome.append(f"{left} in doubt")
+                    os.kill(self.pids[name], signal.SIGCONT)
+                    wait_until(lambda: self.state(name) == "X", "the old agent's end")
+                    self.restart(name)
+                    self.wait_until_settled(traffic)
+        self.finish(traffic, "every point of an agent that was replaced")
+
+    def test_a_coordinator_that_slept_until_its_incarnation_was_forgotten_does_no_harm(self):
+        with self.load("slept") as traffic:
+            for point in self.points("coordinator"):
+                if is_movers(point["point"]) and point["point"].endswith(".after"):
+                    continue  # it wakes to what is the next step's `.before`
+                # The older one, for what is forgotten is forgotten up to the oldest that lives.
+                name = min(("coordinator-1", "coordinator-2"), key=self.incarnation)
+                incarnation = self.incarnation(name)
+                self.fire(name, point["point"], "hang")
+                with self.told(point["point"], "sleep", name) as outcome:
+                    left, still = self.let_others_settle(30)
+                    self.assertEqual(still, 0, "the agents leave something in doubt")
+                    outcome.append(f"{left} in doubt")
+                    wait_until(lambda: self.is_forgotten(incarnation), f"incarnation {incarnation} is forgotten")
+                    os.kill(self.pids[name], signal.SIGCONT)
+                    wait_until(lambda: self.state(name) == "X", "the end of who was closed")
+                    self.wait_until_settled(traffic)
+        self.finish(traffic, "every point of a coordinator that slept too long")
+
+    def test_a_mover_that_slept_before_its_delete_leaves_alone_what_is_coming_back(self):
+        with self.load("back", users=2) as traffic:
+            for sleeper, other in (("coordinator-1", "coordinator-2"), ("coordinator-2", "coordinator-1")) * 2:
+                self.fire(sleeper, "coordinator.clean_move.before", "hang")
+                with self.told("coordinator.clean_move.before", "back", sleeper):
+                    begun = self.movement.begun
+                    with self.movement.paused():  # the other has deleted for it
+                        self.assertEqual(self.movement.begun, begun)
+                        self.arm(other, "coordinator.write_chunk.after", "hang")
+                    wait_until(lambda: self.state(other) == "T", "their history is back where it is to be deleted")
+                    self.assertEqual(self.movement.begun, begun + 1)
+                    os.kill(self.pids[sleeper], signal.SIGCONT)
+                    wait_until(lambda: self.has_deleted(sleeper), "its delete is answered")
+                    self.wait_until_settled(traffic)
+                self.check_now(traffic)
+        self.finish(traffic, "movers that slept before their delete")
+
+    def has_deleted(self, name):
+        """What it was about to delete when it stopped; or its incarnation was closed."""
+        if self.state(name) == "X":
+            return True
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it may just end
+            passed = {each["point"]: each["passed"] for each in self.debug(name).json["points"]}
+            return passed["coordinator.clean_move.before"] == passed["coordinator.clean_move.after"]
+        return False
+
+    def is_forgotten(self, incarnation):
+        """By the directory, and by the shards, where nothing of it can be applied any more."""
+        in_directory = self.sql["directory"].rows(f"select count(*) from incarnations where id <= {incarnation}")
+        floors = [self.sql[shard].rows("select incarnation_floor from identity")[0][0]
+                  for shard in ("shard-1", "shard-2")]
+        return in_directory == [["0"]] and all(int(floor) > incarnation for floor in floors)
+
+
+if __name__ == "__main__":
+    unittest.main()
