@@ -2,6 +2,7 @@
 
 ON_DIRECTORY = """
 create table decided (incarnation bigint, sequence bigint, is_commit boolean, participants integer[]);
+grant insert on decided to public;
 create function note() returns trigger language plpgsql as $$
 begin
   insert into decided values (new.incarnation, new.sequence, new.is_commit, new.participants);
@@ -11,6 +12,7 @@ create trigger note after insert on decisions for each row execute function note
 """
 ON_SHARD = """
 create table applied (incarnation bigint, sequence bigint);
+grant insert on applied to public;
 create function note() returns trigger language plpgsql as $$
 begin
   insert into applied values (new.incarnation, new.sequence);
