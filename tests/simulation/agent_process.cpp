@@ -52,6 +52,8 @@ AgentProcess::Body::Body(AgentProcess& process, World& world, World::Shard& shar
       shard_pool(
           process, world.network, world.chance, *shard.server, shard.server_node,
           pool_options(world, session_name(Epoch(0)), world.plan.connections, IdleLoss::Tell)),
+      moves_pool(process, world.network, world.chance, *shard.server, shard.server_node,
+                 pool_options(world, session_name(Epoch(0)), 1, IdleLoss::Tell)),
       control(process, world.network, world.chance, *shard.server, shard.server_node,
               pool_options(world, "koshel-agent-control", 1, IdleLoss::Reconnect)),
       directory(process, world.network, world.chance, *world.directory_server, kDirectoryNode,
@@ -244,7 +246,7 @@ void AgentProcess::execute(agent::ReadFences&&) {
 void AgentProcess::execute(agent::ForgetRounds&& effect) {
   auto& database = *own().database;
   constexpr std::size_t kRowsMax = 20;
-  body_->shard_pool.post<bool>(
+  body_->moves_pool.post<bool>(
       [&database, effect](Backend& backend) { return database.forget(backend, effect, kRowsMax); },
       [this, epoch = effect.epoch](Result<bool> done) {
         if (done) world_.reached("agent: forgot rounds");
@@ -267,6 +269,7 @@ void AgentProcess::execute(agent::TakeOver&& effect) {
         world_.log(name(), "takes over with epoch", epoch->value(), "in doubt", in_doubt.size());
         if (!in_doubt.empty()) world_.reached("agent: took over rounds in doubt");
         body_->shard_pool.reconnect_as(session_name(*epoch));
+        body_->moves_pool.reconnect_as(session_name(*epoch));
         step(agent::TakenOver{epoch, std::move(in_doubt), false});
       });
 }
@@ -291,17 +294,22 @@ void AgentProcess::execute(agent::Stop&&) {
 // ---- reading
 
 template <class R, class Work>
-void AgentProcess::read(Work work, std::function<void(Result<R>)> reply) {
+void AgentProcess::run_on(Pool& pool, Work work, std::function<void(Result<R>)> reply) {
   if (!body_->machine.is_serving()) {
     return reply(Error{Fault::Unavailable, "the agent takes over its shard"});
   }
   const auto epoch = body_->machine.epoch();
-  body_->shard_pool.post<R>(std::move(work), [this, epoch, reply](Result<R> done) {
+  pool.post<R>(std::move(work), [this, epoch, reply](Result<R> done) {
     const auto this_life = life();
     if (!done && is_disconnect(outcome_of(done.error()))) step(agent::SessionLost{epoch});
     if (!is_up() || life() != this_life) return;
     reply(std::move(done));
   });
+}
+
+template <class R, class Work>
+void AgentProcess::read(Work work, std::function<void(Result<R>)> reply) {
+  run_on<R>(body_->shard_pool, std::move(work), std::move(reply));
 }
 
 void AgentProcess::ask_round(RoundId round,
@@ -383,57 +391,68 @@ void AgentProcess::begin(messages::BeginArrival begin,
   using Copied = std::vector<messages::CopiedTo>;
   auto& database = *own().database;
   const auto epoch = body_->machine.epoch();
-  read<Copied>([&database, begin,
-                epoch](Backend& backend) { return database.begin_arrival(backend, epoch, begin); },
-               [this, reply](Result<Copied> copied) {
-                 const bool is_refused = !copied && copied.error().sqlstate == kNotThisMove;
-                 if (is_refused) world_.reached("mover: accounts cannot come yet");
-                 if (is_refused) return reply(messages::ArrivalBegun{false, {}});
-                 if (!copied) return reply(copied.error());
-                 reply(messages::ArrivalBegun{true, std::move(copied.value())});
-               });
+  run_on<Copied>(
+      body_->moves_pool,
+      [&database, begin, epoch](Backend& backend) {
+        return database.begin_arrival(backend, epoch, begin);
+      },
+      [this, reply](Result<Copied> copied) {
+        const bool is_refused = !copied && copied.error().sqlstate == kNotThisMove;
+        if (is_refused) world_.reached("mover: accounts cannot come yet");
+        if (is_refused) return reply(messages::ArrivalBegun{false, {}});
+        if (!copied) return reply(copied.error());
+        reply(messages::ArrivalBegun{true, std::move(copied.value())});
+      });
 }
 
 void AgentProcess::read_chunk(messages::ReadChunk wanted,
                               std::function<void(Result<messages::Chunk>)> reply) {
   auto& database = *own().database;
   const auto epoch = body_->machine.epoch();
-  read<MovingChunk>([&database, wanted, epoch](
-                        Backend& backend) { return database.read_chunk(backend, epoch, wanted); },
-                    [this, reply](Result<MovingChunk> read) {
-                      if (!read) return reply(read.error());
-                      auto& [entries, copied, is_complete] = read.value();
-                      const auto count = static_cast<std::int32_t>(entries.size());
-                      reply(messages::Chunk{world_.seal(std::move(entries)), count,
-                                            std::move(copied), is_complete});
-                    });
+  run_on<MovingChunk>(
+      body_->moves_pool,
+      [&database, wanted, epoch](Backend& backend) {
+        return database.read_chunk(backend, epoch, wanted);
+      },
+      [this, reply](Result<MovingChunk> read) {
+        if (!read) return reply(read.error());
+        auto& [entries, copied, is_complete] = read.value();
+        const auto count = static_cast<std::int32_t>(entries.size());
+        reply(messages::Chunk{world_.seal(std::move(entries)), count, std::move(copied),
+                              is_complete});
+      });
 }
 
 void AgentProcess::write_chunk(messages::WriteChunk chunk,
                                std::function<void(Result<messages::ChunkWritten>)> reply) {
   auto& database = *own().database;
   const auto epoch = body_->machine.epoch();
-  read<void>([&database, move = chunk.move, entries = world_.open(chunk.entries), epoch](
-                 Backend& backend) { return database.write_chunk(backend, epoch, move, entries); },
-             [this, reply](const Result<void>& written) {
-               const bool is_refused = !written && written.error().sqlstate == kNotThisMove;
-               if (is_refused) world_.reached("mover: a chunk does not fit");
-               if (is_refused) return reply(messages::ChunkWritten{false});
-               if (!written) return reply(written.error());
-               reply(messages::ChunkWritten{true});
-             });
+  run_on<void>(
+      body_->moves_pool,
+      [&database, move = chunk.move, entries = world_.open(chunk.entries),
+       epoch](Backend& backend) { return database.write_chunk(backend, epoch, move, entries); },
+      [this, reply](const Result<void>& written) {
+        const bool is_refused = !written && written.error().sqlstate == kNotThisMove;
+        if (is_refused) world_.reached("mover: a chunk does not fit");
+        if (is_refused) return reply(messages::ChunkWritten{false});
+        if (!written) return reply(written.error());
+        reply(messages::ChunkWritten{true});
+      });
 }
 
 void AgentProcess::clean(messages::CleanMove clean,
                          std::function<void(Result<messages::MoveCleaned>)> reply) {
   auto& database = *own().database;
   const auto epoch = body_->machine.epoch();
-  read<bool>([&database, clean,
-              epoch](Backend& backend) { return database.clean_move(backend, epoch, clean); },
-             [reply](Result<bool> cleaned) {
-               if (!cleaned) return reply(cleaned.error());
-               reply(messages::MoveCleaned{cleaned.value()});
-             });
+  run_on<bool>(
+      body_->moves_pool,
+      [&database, clean, epoch](Backend& backend) {
+        return database.clean_move(backend, epoch, clean);
+      },
+      [reply](Result<bool> cleaned) {
+        if (!cleaned) return reply(cleaned.error());
+        reply(messages::MoveCleaned{cleaned.value()});
+      });
 }
 
 }  // namespace koshel::simulation

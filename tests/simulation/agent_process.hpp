@@ -44,6 +44,7 @@ class AgentProcess final : public Process {
     Body(AgentProcess& process, World& world, World::Shard& shard);
     agent::AgentMachine machine;
     Pool shard_pool;
+  Pool moves_pool;  // of statements that wait for rounds: they must not keep those from ending
     Pool control;
     Pool directory;
     std::unordered_map<agent::RequestId, std::function<void(AnswerMessage)>> waiting;
@@ -55,6 +56,8 @@ class AgentProcess final : public Process {
   void step(agent::Event event);
   template <class R, class Work>
   void read(Work work, std::function<void(Result<R>)> reply);
+  template <class R, class Work>
+  void run_on(Pool& pool, Work work, std::function<void(Result<R>)> reply);
 
   void remember_wrong_head(std::vector<agent::AccountHead>& heads);
   void execute(agent::ReadState&& effect);
