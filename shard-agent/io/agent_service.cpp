@@ -65,6 +65,8 @@ AgentService::AgentService(asio::io_context& loop, Setup setup)
       agent_(made_up_name()),
       shard_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0)),
              platform::IdleLoss::Tell),
+      moves_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0)),
+             platform::IdleLoss::Tell),
       control_(loop.get_executor(), control_config(setup_.config.shard), "koshel-agent-control"),
       directory_(loop.get_executor(), setup_.config.directory, "koshel-agent-decisions"),
       log_(directory_),
@@ -269,7 +271,7 @@ void AgentService::execute(ForgetRounds&& effect) {
   auto work = [effect = std::move(effect)](pqxx::connection& connection) {
     return forget_rounds(connection, effect);
   };
-  shard_.post(with_points<"agent.forget_rounds">(std::move(work)),
+  moves_.post(with_points<"agent.forget_rounds">(std::move(work)),
               [this, epoch](Result<bool> done) {
                 if (!done) spdlog::debug("no round is forgotten for now: {}", done.error().context);
                 step(RoundsForgotten{epoch, outcome_of(done), done && done.value()});
@@ -293,6 +295,7 @@ void AgentService::execute(TakeOver&& effect) {
     spdlog::info("serving shard {} with epoch {}, {} rounds in doubt", setup_.identity.shard_name,
                  epoch->value(), in_doubt.size());
     shard_.reconnect_as(session_name(*epoch));
+    moves_.reconnect_as(session_name(*epoch));
     step(TakenOver{epoch, std::move(in_doubt)});
   });
 }
@@ -318,13 +321,13 @@ void AgentService::execute(Stop&& effect) {
 // Reads run on the sessions of the epoch and nowhere else: while a take-over waits for old sessions
 // to be gone, none may be opened, and one that a read finds lost is news for the machine.
 template <class Work>
-auto AgentService::read(Work work)
+auto AgentService::read(platform::PgPool& pool, Work work)
     -> asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>> {
   if (!machine_.is_serving()) {
     co_return Error{Fault::Unavailable, "the agent takes over its shard"};
   }
   const auto epoch = machine_.epoch();
-  auto pending = shard_.run(std::move(work));
+  auto pending = pool.run(std::move(work));
   auto done = co_await std::move(pending);
   if (!done && is_disconnect(outcome_of(done.error()))) step(SessionLost{epoch});
   co_return done;
@@ -334,7 +337,7 @@ asio::awaitable<Result<messages::AskRoundDone>> AgentService::ask_round(messages
   auto work = [round = ask.round](pqxx::connection& connection) {
     return messages::AskRoundDone{agent::ask_round(connection, round)};
   };
-  auto pending = read(std::move(work));
+  auto pending = read(shard_, std::move(work));
   co_return co_await std::move(pending);
 }
 
@@ -345,7 +348,7 @@ asio::awaitable<Result<messages::HeadsRead>> AgentService::read_heads(
     if (!machine_.may_have_left(account)) wanted.accounts.push_back(account);
   }
   auto work = [wanted](pqxx::connection& connection) { return read_state(connection, wanted); };
-  auto pending = read(std::move(work));
+  auto pending = read(shard_, std::move(work));
   auto state = co_await std::move(pending);
   if (!state) co_return state.error();
   boost::unordered_flat_map<AccountId, Head, std::hash<AccountId>> heads;
@@ -370,7 +373,7 @@ asio::awaitable<Result<messages::FindTransferDone>> AgentService::find(
   auto work = [find, epoch = machine_.epoch()](pqxx::connection& connection) {
     return find_transfer(connection, epoch, find);
   };
-  auto pending = read(std::move(work));
+  auto pending = read(shard_, std::move(work));
   auto done = co_await std::move(pending);
   if (done) done.value().is_in_progress = may_come && !done.value().stored;
   co_return done;
@@ -382,7 +385,7 @@ asio::awaitable<Result<messages::EntriesRead>> AgentService::read_entries(
   auto work = [wanted, epoch = machine_.epoch()](pqxx::connection& connection) {
     return agent::read_entries(connection, epoch, wanted);
   };
-  auto pending = read(std::move(work));
+  auto pending = read(shard_, std::move(work));
   co_return co_await std::move(pending);
 }
 
@@ -401,7 +404,7 @@ asio::awaitable<Result<messages::AgentStatus>> AgentService::status() {
   auto work = [identity = setup_.identity](pqxx::connection& connection) {
     return std::pair(prepared_rounds(connection, identity), read_room(connection));
   };
-  auto pending = read(std::move(work));
+  auto pending = read(shard_, std::move(work));
   auto done = co_await std::move(pending);
   if (!done) co_return done.error();
   auto& [prepared, room] = done.value();
@@ -421,14 +424,14 @@ asio::awaitable<Result<messages::ArrivalBegun>> AgentService::begin(messages::Be
   auto work = [begin = std::move(begin), epoch = machine_.epoch()](pqxx::connection& connection) {
     return begin_arrival(connection, epoch, begin);
   };
-  return read(with_points<"agent.begin_arrival">(std::move(work)));
+  return read(moves_, with_points<"agent.begin_arrival">(std::move(work)));
 }
 
 asio::awaitable<Result<messages::Chunk>> AgentService::read_chunk(messages::ReadChunk wanted) {
   auto work = [wanted = std::move(wanted), epoch = machine_.epoch()](pqxx::connection& connection) {
     return agent::read_chunk(connection, epoch, wanted);
   };
-  return read(with_points<"agent.read_chunk">(std::move(work)));
+  return read(moves_, with_points<"agent.read_chunk">(std::move(work)));
 }
 
 asio::awaitable<Result<messages::ChunkWritten>> AgentService::write_chunk(
@@ -436,14 +439,14 @@ asio::awaitable<Result<messages::ChunkWritten>> AgentService::write_chunk(
   auto work = [chunk = std::move(chunk), epoch = machine_.epoch()](pqxx::connection& connection) {
     return agent::write_chunk(connection, epoch, chunk);
   };
-  return read(with_points<"agent.write_chunk">(std::move(work)));
+  return read(moves_, with_points<"agent.write_chunk">(std::move(work)));
 }
 
 asio::awaitable<Result<messages::MoveCleaned>> AgentService::clean(messages::CleanMove clean) {
   auto work = [clean = std::move(clean), epoch = machine_.epoch()](pqxx::connection& connection) {
     return clean_move(connection, epoch, clean);
   };
-  return read(with_points<"agent.clean_move">(std::move(work)));
+  return read(moves_, with_points<"agent.clean_move">(std::move(work)));
 }
 
 }  // namespace koshel::agent

@@ -63,7 +63,7 @@ class AgentService {
   boost::asio::awaitable<Reply> ask_machine(Message message);
   void step(Event event);
   template <class Work>
-  auto read(Work work)
+  auto read(platform::PgPool& pool, Work work)
       -> boost::asio::awaitable<Result<std::invoke_result_t<Work&, pqxx::connection&>>>;
   Now now() const;
 
@@ -86,8 +86,10 @@ class AgentService {
 
   boost::asio::io_context& loop_;
   Setup setup_;
-  std::string agent_;         // this start's name in the shard's database
-  platform::PgPool shard_;    // sessions named after the epoch
+  std::string agent_;       // this start's name in the shard's database
+  platform::PgPool shard_;  // sessions named after the epoch
+  // Such sessions, for what may wait for rounds: it must not keep them from ending.
+  platform::PgPool moves_;
   platform::PgPool control_;  // one session, for taking over
   platform::PgPool directory_;
   directory::DecisionLog log_;
