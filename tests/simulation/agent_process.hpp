@@ -44,7 +44,7 @@ class AgentProcess final : public Process {
     Body(AgentProcess& process, World& world, World::Shard& shard);
     agent::AgentMachine machine;
     Pool shard_pool;
-  Pool moves_pool;  // of statements that wait for rounds: they must not keep those from ending
+    Pool moves_pool;  // of statements that wait for rounds: they must not keep those from ending
     Pool control;
     Pool directory;
     std::unordered_map<agent::RequestId, std::function<void(AnswerMessage)>> waiting;
