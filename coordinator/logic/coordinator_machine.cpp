@@ -45,13 +45,13 @@ Effects CoordinatorMachine::step(Event event, Instant now) {
   return out;
 }
 
-void CoordinatorMachine::handle(Submit&& event, Instant, Effects& out) {
+void CoordinatorMachine::handle(Submit&& event, Instant now, Effects& out) {
   for (auto& [id, order, deadline] : event.orders) {
     // Another attempt with the key may yet commit: to say that nothing happened would be too much.
     const auto* asked = transfer_of(order);
     const bool is_key_under_way =
         asked != nullptr && asked->is_keyed && book_.is_under_way(asked->id);
-    if (book_.submit(id, std::move(order), deadline)) continue;
+    if (book_.submit(id, std::move(order), deadline, now)) continue;
     ++counters_.orders_overloaded;
     out.emplace_back(Finish{
         id, is_key_under_way ? Outcome(KeyInProgress{}) : Outcome(Failed{FailCode::Overloaded})});
@@ -170,7 +170,7 @@ bool CoordinatorMachine::start_round(const LaneId& lane, Instant now, Effects& o
   const auto sequence = last_sequence_.next();
   const bool is_local = lane.kind == LaneKind::Local;
   const bool has_started = is_local
-                               ? local_.start(lane, sequence, limits_.local_orders_max, out)
+                               ? local_.start(lane, sequence, limits_.local_orders_max, now, out)
                                : cross_.start(lane, sequence, limits_.cross_orders_max, now, out);
   if (!has_started) return false;
   last_sequence_ = sequence;

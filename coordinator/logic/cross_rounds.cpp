@@ -72,7 +72,7 @@ const messages::Reserved* CrossRounds::votes_of(
 
 bool CrossRounds::start(const LaneId& lane, Sequence sequence, int orders_max, Instant now,
                         Effects& out) {
-  auto orders = book_.take(lane, sequence, orders_max);
+  auto orders = book_.take(lane, sequence, orders_max, now);
   if (orders.empty()) return false;
   auto& round = rounds_[sequence];
   round.lane = lane;

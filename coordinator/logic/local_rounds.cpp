@@ -43,8 +43,9 @@ Setback setback_of(RoundFault fault) {
   std::abort();
 }
 
-bool LocalRounds::start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out) {
-  auto orders = book_.take(lane, sequence, orders_max);
+bool LocalRounds::start(const LaneId& lane, Sequence sequence, int orders_max, Instant now,
+                        Effects& out) {
+  auto orders = book_.take(lane, sequence, orders_max, now);
   if (orders.empty()) return false;
   auto& round = rounds_[sequence];
   round.lane = lane;

@@ -30,7 +30,7 @@ class LocalRounds {
   LocalRounds(OrderBook& book, Incarnation incarnation) : book_(book), incarnation_(incarnation) {}
 
   // False: the lane has nothing that can go now.
-  bool start(const LaneId& lane, Sequence sequence, int orders_max, Effects& out);
+  bool start(const LaneId& lane, Sequence sequence, int orders_max, Instant now, Effects& out);
   void on(const LocalReplied& event, Instant now, Effects& out);
   void on(const AskReplied& event, Instant now, Effects& out);
   void on(const FindReplied& event, Instant now, Effects& out);

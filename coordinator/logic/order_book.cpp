@@ -77,30 +77,40 @@ std::vector<AccountId> accounts_of(const Order& order) {
   return std::visit(Visitor{}, order);
 }
 
-bool OrderBook::submit(OrderId id, Order order, Instant deadline) {
-  const auto lane = lane_of(order);
-  if (lane_sizes_[lane] >= limits_.orders_max - entries_.size()) return false;
+bool OrderBook::submit(OrderId id, Order order, Instant deadline, Instant now) {
+  const auto lane_id = lane_of(order);
+  auto& lane = lanes_[lane_id];
+  if (lane.size == 0) lane.flow = LaneFlow();  // what was, is over
+  if (!has_room(lane, deadline, now)) return false;
   auto& entry = entries_[id];
   entry.order = std::move(order);
+  entry.submitted = now;
   entry.deadline = deadline;
-  entry.lane = lane;
-  ++lane_sizes_[lane];
+  entry.lane = lane_id;
+  ++lane.size;
   deadlines_.emplace(deadline, id);
   enqueue(id, entry);
   return true;
+}
+
+bool OrderBook::has_room(const Lane& lane, Instant deadline, Instant now) const {
+  if (lane.size >= limits_.orders_max - entries_.size()) return false;
+  const auto oldest = lane.queue.empty() ? entries_.end() : entries_.find(lane.queue.front());
+  const auto since = oldest == entries_.end() ? now : oldest->second.submitted;
+  return lane.flow.can_serve(lane.size, since, deadline, now);
 }
 
 void OrderBook::enqueue(OrderId id, Entry& entry) {
   entry.stage = Stage::Waiting;
   entry.round = Sequence();
   move_to_lane(entry, lane_of(entry.order));
-  lanes_[entry.lane].push_back(id);
+  lanes_[entry.lane].queue.push_back(id);
 }
 
 void OrderBook::move_to_lane(Entry& entry, const LaneId& lane) {
-  --lane_sizes_[entry.lane];
+  --lanes_[entry.lane].size;
   entry.lane = lane;
-  ++lane_sizes_[lane];
+  ++lanes_[lane].size;
 }
 
 void OrderBook::claim(OrderId id, const Order& order, Sequence round) {
@@ -146,12 +156,14 @@ bool OrderBook::park_if_in_flight(OrderId id, Entry& entry, Sequence round) {
   return false;
 }
 
-std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int orders_max) {
+std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int orders_max,
+                                     Instant now) {
   std::vector<OrderId> taken;
+  auto youngest = Instant::min();
   boost::unordered_flat_set<TransferId, std::hash<TransferId>> keys;
   boost::unordered_flat_set<std::string> names;
   std::vector<OrderId> second_uses;  // of a key or a name, which a round has once
-  auto& queue = lanes_[lane];
+  auto& [queue, size, flow] = lanes_[lane];
   while (!queue.empty() && static_cast<int>(taken.size()) < orders_max) {
     const auto id = queue.front();
     const auto found = entries_.find(id);
@@ -176,7 +188,9 @@ std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int ord
     entry.stage = Stage::Reserving;
     orders_max = std::min(orders_max, entry.round_max);
     taken.push_back(id);
+    youngest = std::max(youngest, entry.submitted);
   }
+  if (!taken.empty()) flow.on_taken(youngest, now);
   // Those of a key are parked by the next round: the accounts are this one's.
   queue.insert(queue.begin(), second_uses.begin(), second_uses.end());
   return taken;
@@ -201,14 +215,20 @@ void OrderBook::release(Sequence round, const std::vector<AccountId>& accounts) 
     const auto found = entries_.find(id);
     if (found == entries_.end()) continue;
     found->second.is_parked = false;
-    lanes_[found->second.lane].push_front(id);
+    lanes_[found->second.lane].queue.push_front(id);
   }
 }
 
 void OrderBook::finish(OrderId id, Outcome outcome, Effects& out) {
+  lanes_[entries_.at(id).lane].flow.on_answered();
+  give_up(id, std::move(outcome), out);
+}
+
+// Answers an order that no round will.
+void OrderBook::give_up(OrderId id, Outcome outcome, Effects& out) {
   const auto found = entries_.find(id);
   INVARIANT(found != entries_.end());
-  --lane_sizes_[found->second.lane];
+  --lanes_[found->second.lane].size;
   entries_.erase(found);
   out.emplace_back(Finish{id, std::move(outcome)});
 }
@@ -240,16 +260,16 @@ void OrderBook::set_back(OrderId id, Setback setback, Instant now, Effects& out)
       break;
   }
   if (++entry.retries > limits_.retries_max || entry.faults > limits_.faults_max) {
-    finish(id, outcome_of(setback, id, entry), out);
+    give_up(id, outcome_of(setback, id, entry), out);
   } else if (pause == Duration{}) {
-    lanes_[entry.lane].push_front(id);
+    lanes_[entry.lane].queue.push_front(id);
   } else {
     delayed_.emplace(now + pause, id);
   }
 }
 
 void OrderBook::set_lane_back(const LaneId& lane, Setback setback, Instant now, Effects& out) {
-  auto waiting = std::exchange(lanes_[lane], {});
+  auto waiting = std::exchange(lanes_[lane].queue, {});
   for (const auto id : waiting) {
     if (entries_.contains(id)) set_back(id, setback, now, out);
   }
@@ -286,7 +306,7 @@ void OrderBook::reroute(const RoutesRead& read, Instant now, Effects& out) {
       }
       const auto route = read.routes.value().find(account);
       if (route == read.routes.value().end()) {
-        finish(id, Failed{FailCode::Internal}, out);  // users are never deleted
+        give_up(id, Failed{FailCode::Internal}, out);  // users are never deleted
         continue;
       }
       send_to(entry.order, account, route->second);
@@ -301,16 +321,17 @@ void OrderBook::tick(Instant now, Effects& out) {
     const auto id = delayed_.begin()->second;
     delayed_.erase(delayed_.begin());
     const auto found = entries_.find(id);
-    if (found != entries_.end()) lanes_[found->second.lane].push_back(id);
+    if (found != entries_.end()) lanes_[found->second.lane].queue.push_back(id);
   }
   while (!deadlines_.empty() && deadlines_.top().first <= now) {
     const auto id = deadlines_.top().second;
     deadlines_.pop();
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.stage == Stage::Decided) continue;
-    const auto lane = found->second.lane;
-    finish(id, outcome_at_deadline(id, found->second), out);
-    drop_answered(lanes_[lane]);
+    auto& lane = lanes_[found->second.lane];
+    lane.flow.on_late(found->second.submitted, now);
+    give_up(id, outcome_at_deadline(id, found->second), out);
+    drop_answered(lane.queue);
   }
 }
 
@@ -350,8 +371,8 @@ Outcome OrderBook::outcome_of(Setback setback, OrderId id, const Entry& entry) c
 
 std::vector<LaneId> OrderBook::lanes_waiting() const {
   std::vector<LaneId> waiting;
-  for (const auto& [lane, queue] : lanes_) {
-    if (!queue.empty()) waiting.push_back(lane);
+  for (const auto& [id, lane] : lanes_) {
+    if (!lane.queue.empty()) waiting.push_back(id);
   }
   return waiting;
 }

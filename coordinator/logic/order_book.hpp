@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "coordinator/logic/events.hpp"
+#include "coordinator/logic/lane_flow.hpp"
 
 namespace koshel::coordinator {
 
@@ -46,6 +47,7 @@ class OrderBook {
 
   struct Entry {
     Order order;
+    Instant submitted;
     Instant deadline;
     LaneId lane;
     Stage stage = Stage::Waiting;
@@ -60,12 +62,12 @@ class OrderBook {
     bool has_met_its_key = false;  // in another round, or may have; and has not found it free since
   };
 
-  // False: the book is full, or the order's lane has its share of it: a lane that stands still must
-  // leave room for the others.
-  bool submit(OrderId id, Order order, Instant deadline);
+  // False: the book is full, or the order's lane has its share of it, since a lane that stands still
+  // must leave room for the others; or so many wait in the lane that its turn would come too late.
+  bool submit(OrderId id, Order order, Instant deadline, Instant now);
 
   // Up to `orders_max` orders of the lane for `round`, whose accounts become its own.
-  std::vector<OrderId> take(const LaneId& lane, Sequence round, int orders_max);
+  std::vector<OrderId> take(const LaneId& lane, Sequence round, int orders_max, Instant now);
   // The order if it is still in that round, else null (it has been answered meanwhile).
   Entry* find(OrderId id, Sequence round);
   void set_stage(OrderId id, Stage stage) { entries_.at(id).stage = stage; }
@@ -77,6 +79,7 @@ class OrderBook {
   // True while a round has the transfer, even if its client was answered already.
   bool is_under_way(TransferId id) const { return under_way_.contains(id); }
 
+  // The order's round has answered it.
   void finish(OrderId id, Outcome outcome, Effects& out);
   // Back to its lane, now or after a pause that grows; finished when its retries are used up.
   void set_back(OrderId id, Setback setback, Instant now, Effects& out);
@@ -100,7 +103,14 @@ class OrderBook {
     Sequence round;
     std::vector<OrderId> parked;
   };
+  struct Lane {
+    std::deque<OrderId> queue;  // with numbers of orders that were answered meanwhile
+    std::size_t size = 0;       // orders without an answer, in the queue or not
+    LaneFlow flow;
+  };
+  bool has_room(const Lane& lane, Instant deadline, Instant now) const;
   void enqueue(OrderId id, Entry& entry);
+  void give_up(OrderId id, Outcome outcome, Effects& out);
   bool park_if_in_flight(OrderId id, Entry& entry, Sequence round);
   void claim(OrderId id, const Order& order, Sequence round);
   bool is_key_with_another(OrderId id, const Order& order) const;
@@ -111,7 +121,7 @@ class OrderBook {
 
   BookLimits limits_;
   std::unordered_map<OrderId, Entry> entries_;
-  std::map<LaneId, std::deque<OrderId>> lanes_;
+  std::map<LaneId, Lane> lanes_;
   boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
   std::multimap<Instant, OrderId> delayed_;
   std::multimap<AccountId, OrderId> awaiting_route_;
@@ -121,7 +131,6 @@ class OrderBook {
   };
   boost::unordered_flat_map<TransferId, UnderWay, std::hash<TransferId>> under_way_;
   std::unordered_map<Sequence, std::vector<TransferId>> transfers_of_;
-  std::map<LaneId, std::size_t> lane_sizes_;
   using Deadline = std::pair<Instant, OrderId>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
 };

@@ -123,7 +123,7 @@ void Rebalancer::cut_over(Move& move, Instant now) {
   for (const auto& [account, version] : move.copied) {
     const auto id = ++last_order_;
     const MoveOrder order{move.open.move, account, move.open.source, move.open.target, version};
-    if (book_.submit(id, order, now + limits_.cut_over_max)) move.orders.emplace(id, account);
+    if (book_.submit(id, order, now + limits_.cut_over_max, now)) move.orders.emplace(id, account);
   }
   if (move.orders.empty()) doubt(move, now + limits_.retry);  // too many other orders wait
 }

@@ -11,6 +11,7 @@ import threading
 import time
 
 from tests.docker.records import Records, cents
+from tests.support.background import Background
 from tests.support.harness import Client, meaning
 
 DEADLINE_MS = 2000
@@ -269,34 +270,26 @@ def is_definite(answer):
     return answer in ("ok", "settling", "refused")
 
 
-class Probe:
+class Probe(Background):
     """A transfer of one cent every PROBE_SECONDS, inside a shard or between two: is it done at once?"""
 
     def __init__(self, urls, records, shards, names):
-        self.urls, self.records, self.shards, self.names = urls, records, shards, names
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run)
+        super().__init__(PROBE_SECONDS)
+        self.records, self.shards, self.names = records, shards, names
+        self.session = Session(urls, records)
+        self.count = itertools.count()
 
-    def __enter__(self):
-        self.thread.start()
-        return self
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self.session.close()
 
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join(60)
-
-    def _run(self):
-        due = time.monotonic()
-        with contextlib.closing(Session(self.urls, self.records)) as session:
-            for count in itertools.count():
-                if self.stopping.wait(due - time.monotonic()):
-                    return
-                key, wish = f"{self.shards.replace(' ', '+')}-{count}", (*self.names[::1 if count % 4 < 2 else -1], 1)
-                session.wish({key: wish})
-                began = time.monotonic()
-                is_ok = session.post(count, key, wish) == "ok"
-                self.records.note("probes", (self.shards, began, time.monotonic(), is_ok))
-                due = max(due + PROBE_SECONDS, time.monotonic())
+    def work(self):
+        count = next(self.count)
+        key, wish = f"{self.shards.replace(' ', '+')}-{count}", (*self.names[::1 if count % 4 < 2 else -1], 1)
+        self.session.wish({key: wish})
+        began = time.monotonic()
+        is_ok = self.session.post(count, key, wish) == "ok"
+        self.records.note("probes", (self.shards, began, time.monotonic(), is_ok))
 
 
 def create_probes(urls, records, shards):

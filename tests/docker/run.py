@@ -65,7 +65,7 @@ class Run:
     def torture(self, seconds):
         with self.clients():
             self.lose_each_shard()
-            with Mover(self.cluster, self.records, self.seed):
+            with Mover(self.cluster, self.seed):
                 self.bring_faults(seconds)
         return {}
 

@@ -5,6 +5,7 @@ Prints its port, and ends when its standard input does. Its own packets bear the
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import sys
@@ -59,6 +60,7 @@ async def main():
     server = await asyncio.start_server(lambda reader, writer: serve(reader, writer, delay, mark), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    os._exit(0)  # all connections end here and now, in the midst of whatever they hand on
 
 
 asyncio.run(main())

@@ -3,10 +3,10 @@
 import contextlib
 import random
 import subprocess
-import threading
 import time
 
 from tests.docker.cluster import ClusterError
+from tests.support.background import Background
 
 WATCH_SECONDS = 2.0
 MOVE_SECONDS = 3.0
@@ -14,38 +14,12 @@ MEMORY_MAX = 1 << 30  # bytes, of one host
 USERS_PER_SECOND = 20
 
 
-class Background:
-    """Does `work` again and again, every `seconds`, until it is left."""
-
-    def __init__(self, cluster, records, seconds):
-        self.cluster, self.records, self.seconds = cluster, records, seconds
-        self.fault = None
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self.stopping.set()
-        self.thread.join(120)
-        if self.fault and failure[0] is None:
-            raise self.fault
-
-    def _run(self):
-        try:
-            while not self.stopping.wait(self.seconds):
-                self.work()
-        except Exception as fault:  # told by __exit__, not lost with the thread
-            self.fault = fault
-
-
 class Watch(Background):
     """How long each prepared transaction is seen, and how much memory each host takes."""
 
     def __init__(self, cluster, records):
-        super().__init__(cluster, records, WATCH_SECONDS)
+        super().__init__(WATCH_SECONDS)
+        self.cluster, self.records = cluster, records
         self.first_seen = {}
 
     def work(self):
@@ -64,8 +38,9 @@ class Watch(Background):
 class Mover(Background):
     """Keeps users moving: whenever no rebalance is under way, another shard is made the heaviest and one starts."""
 
-    def __init__(self, cluster, records, seed):
-        super().__init__(cluster, records, MOVE_SECONDS)
+    def __init__(self, cluster, seed):
+        super().__init__(MOVE_SECONDS)
+        self.cluster = cluster
         self.chance = random.Random(seed)
 
     def work(self):

@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import urllib.parse
 
 import yaml
 
+from tests.support.background import Background
 from tests.support.harness import wait_until
 
 LONG_MS = 600000
@@ -56,35 +56,30 @@ def nothing_is_decided(cluster):
     return locked(cluster, "directory", "decisions")
 
 
-class PreparedWatch:
+class PreparedWatch(Background):
     """Looks at the prepared transactions of every shard, again and again, until it is left."""
 
     QUERY = ("select gid, extract(epoch from clock_timestamp() - prepared) from pg_prepared_xacts "
              "where gid like 'koshel:koshel:%' order by prepared")
 
     def __init__(self, cluster):
+        super().__init__()
         self.sessions = [Session(cluster.processes()[shard]["dsn"]) for shard in cluster.shards()]
         self.oldest = {}  # gid -> the greatest age seen, by the server's clock
         self.looks = 0
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run)
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join(60)
-        for session in self.sessions:
-            session.__exit__()
-
-    def _run(self):
-        while not self.stopping.is_set():
+    def __exit__(self, *failure):
+        try:
+            super().__exit__(*failure)
+        finally:
             for session in self.sessions:
-                for gid, age in session.rows(self.QUERY):
-                    self.oldest[gid] = max(self.oldest.get(gid, 0), float(age))
-            self.looks += 1
+                session.__exit__()
+
+    def work(self):
+        for session in self.sessions:
+            for gid, age in session.rows(self.QUERY):
+                self.oldest[gid] = max(self.oldest.get(gid, 0), float(age))
+        self.looks += 1
 
 
 def round_of(gid):

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import threading
 
+from tests.support.background import Background
 from tests.support.harness import Client, wait_until
 from tests.support.psql import Psql
 from tests.support.traffic import WORLD
@@ -147,37 +148,25 @@ class Rebalance:
         return "\n".join([f"{total} accounts were cut over, paused for {seconds:.2f} s together", *lines])
 
 
-class Movement:
+class Movement(Background):
     """Keeps some users moving: whenever no rebalance is under way one starts, back and forth between shards 1 and 2.
     Those with the lowest ids go first, so that it is the same users again and again."""
 
     def __init__(self, cluster, users):
+        super().__init__(seconds=0.02)
         self.users = users
         self.rebalance = Rebalance(cluster)
         self.lock = threading.Lock()  # held: nothing is started
-        self.stopping = threading.Event()
-        self.fault = None
         self.begun = self.ended = 0
-        self.thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
 
     def __exit__(self, *failure):
-        self.stopping.set()
-        self.thread.join(60)
         try:
+            super().__exit__(*failure)
             if failure[0] is None:
-                self.raise_fault()
                 self._wait_for_end()
                 self.rebalance.check_nothing_is_left()
         finally:
             self.rebalance.close()
-
-    def raise_fault(self):
-        if self.fault:
-            raise self.fault
 
     @contextlib.contextmanager
     def paused(self):
@@ -198,14 +187,10 @@ class Movement:
             return state == "idle"
         return False
 
-    def _run(self):
-        try:
-            while not self.stopping.wait(0.02):
-                with self.lock:
-                    if self._has_ended():
-                        self._start()
-        except Exception as fault:  # reported by raise_fault, not lost with the thread
-            self.fault = fault
+    def work(self):
+        with self.lock:
+            if self._has_ended():
+                self._start()
 
     def _start(self):
         """As a coordinator does it that has planned and checked."""

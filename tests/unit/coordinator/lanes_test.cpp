@@ -181,6 +181,24 @@ TEST(FullBook, AnswersOverloadedAndTakesOrdersAgainWhenThereIsRoom) {
   EXPECT_FALSE(driver.is_answered(later));
 }
 
+// One round at a time with four orders, every 100 ms: 40 orders a second.
+TEST(SlowLane, TurnsAwayWhatWouldComeTooLateAndTakesOrdersAgainWhenItsQueueIsShort) {
+  CoordinatorDriver driver({.local_in_flight = 1, .local_orders_max = 4});
+  const auto go_on = [&driver](int rounds) {
+    for (int i = 0; i < rounds; ++i) {
+      driver.pass(milliseconds(100));
+      driver.apply_all(driver.sent_one<messages::LocalRound>());
+    }
+  };
+  const auto submit_one = [&driver] { return driver.submit(transfer({101, 102}), seconds(10)); };
+  driver.submit_together(std::vector<Order>(400, transfer({101, 102})), seconds(10));
+  EXPECT_EQ(driver.machine().counters().orders_overloaded, 0);  // a burst, whatever comes of it
+  go_on(5);
+  EXPECT_EQ(driver.fail_code(submit_one()), FailCode::Overloaded);
+  go_on(20);  // 300 are left, and 7.5 s are enough for them
+  EXPECT_FALSE(driver.is_answered(submit_one()));
+}
+
 // Another attempt may commit: that nothing was committed would be said of a key that is under way.
 TEST(FullBook, SaysOfAKeyThatIsUnderWayThatItIs) {
   CoordinatorDriver driver({}, {.orders_max = 2});

@@ -39,46 +39,46 @@ TEST(OrderBook, HoldsEveryAccountOfAnOrderButWorld) {
 
 TEST(OrderBook, RefusesWhatIsBeyondItsBoundUntilSomethingIsAnswered) {
   OrderBook book({.orders_max = 4});  // of which one lane may have half
-  EXPECT_TRUE(book.submit(1, transfer({101, 102}), kLate));
-  EXPECT_TRUE(book.submit(2, transfer({101, 102}), kLate));
-  EXPECT_FALSE(book.submit(3, transfer({101, 102}), kLate));
+  EXPECT_TRUE(book.submit(1, transfer({101, 102}), kLate, kStart));
+  EXPECT_TRUE(book.submit(2, transfer({101, 102}), kLate, kStart));
+  EXPECT_FALSE(book.submit(3, transfer({101, 102}), kLate, kStart));
   Effects out;
   book.finish(1, NameTaken{}, out);
-  EXPECT_TRUE(book.submit(4, transfer({101, 102}), kLate));
+  EXPECT_TRUE(book.submit(4, transfer({101, 102}), kLate, kStart));
   EXPECT_EQ(book.size(), 2u);
 }
 
 TEST(OrderBook, LeavesRoomForOtherLanesWhenOneIsFull) {
   OrderBook book({.orders_max = 8});
   OrderId id = 0;
-  while (book.submit(++id, transfer({101, 102}), kLate)) continue;
+  while (book.submit(++id, transfer({101, 102}), kLate, kStart)) continue;
   EXPECT_EQ(book.size(), 4u);
-  EXPECT_TRUE(book.submit(++id, transfer({201, 202}), kLate));
-  EXPECT_TRUE(book.submit(++id, transfer({201, 202}), kLate));
-  EXPECT_FALSE(book.submit(++id, transfer({201, 202}), kLate));
-  EXPECT_TRUE(book.submit(++id, transfer({301, 302}), kLate));
+  EXPECT_TRUE(book.submit(++id, transfer({201, 202}), kLate, kStart));
+  EXPECT_TRUE(book.submit(++id, transfer({201, 202}), kLate, kStart));
+  EXPECT_FALSE(book.submit(++id, transfer({201, 202}), kLate, kStart));
+  EXPECT_TRUE(book.submit(++id, transfer({301, 302}), kLate, kStart));
 }
 
 TEST(OrderBook, TakesOrdersAsTheyCameAndEachOnce) {
   OrderBook book({});
-  for (OrderId id = 1; id <= 5; ++id) book.submit(id, transfer({101, 102}), kLate);
-  EXPECT_EQ(book.take(kLocal, kRound, 3), (Ids{1, 2, 3}));
-  EXPECT_EQ(book.take(kLocal, kRound, 3), (Ids{4, 5}));
-  EXPECT_TRUE(book.take(kLocal, kRound, 3).empty());
+  for (OrderId id = 1; id <= 5; ++id) book.submit(id, transfer({101, 102}), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, kRound, 3, kStart), (Ids{1, 2, 3}));
+  EXPECT_EQ(book.take(kLocal, kRound, 3, kStart), (Ids{4, 5}));
+  EXPECT_TRUE(book.take(kLocal, kRound, 3, kStart).empty());
 }
 
 TEST(OrderBook, TakesFromTheAskedLaneOnly) {
   OrderBook book({});
-  book.submit(1, transfer({101, 201}), kLate);
-  EXPECT_TRUE(book.take(kLocal, kRound, 3).empty());
+  book.submit(1, transfer({101, 201}), kLate, kStart);
+  EXPECT_TRUE(book.take(kLocal, kRound, 3, kStart).empty());
   EXPECT_EQ(book.lanes_waiting(), std::vector{kCross});
 }
 
 TEST(OrderBook, FindsAnOrderOnlyInTheRoundThatTookIt) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
   EXPECT_EQ(book.find(1, kRound), nullptr);
-  book.take(kLocal, kRound, 1);
+  book.take(kLocal, kRound, 1, kStart);
   ASSERT_NE(book.find(1, kRound), nullptr);
   EXPECT_EQ(book.find(1, kRound)->stage, Stage::Reserving);
   EXPECT_EQ(book.find(1, Sequence(2)), nullptr);
@@ -86,91 +86,91 @@ TEST(OrderBook, FindsAnOrderOnlyInTheRoundThatTookIt) {
 
 TEST(OrderBook, LetsAnAccountTakePartManyTimesInOneRound) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
-  book.submit(2, transfer({102, 101}), kLate);
-  book.submit(3, limits(101), kLate);
-  EXPECT_EQ(book.take(kLocal, kRound, 10), (Ids{1, 2, 3}));
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.submit(2, transfer({102, 101}), kLate, kStart);
+  book.submit(3, limits(101), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart), (Ids{1, 2, 3}));
 }
 
 TEST(OrderBook, ParksAnOrderWhoseAccountIsInAnotherRoundAndTakesTheOthers) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
-  book.take(kLocal, kRound, 10);
-  book.submit(2, transfer({103, 102}), kLate);
-  book.submit(3, transfer({103, 104}), kLate);
-  EXPECT_EQ(book.take(kLocal, Sequence(2), 10), Ids{3});
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.take(kLocal, kRound, 10, kStart);
+  book.submit(2, transfer({103, 102}), kLate, kStart);
+  book.submit(3, transfer({103, 104}), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, Sequence(2), 10, kStart), Ids{3});
   EXPECT_EQ(book.parked(), 1u);
 }
 
 TEST(OrderBook, WakesTheParkedAtTheHeadOfTheirLaneTheOldestFirst) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
-  book.take(kLocal, kRound, 10);
-  for (OrderId id = 2; id <= 4; ++id) book.submit(id, transfer({101, 103}), kLate);
-  EXPECT_TRUE(book.take(kLocal, Sequence(2), 10).empty());
-  book.submit(5, transfer({104, 105}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.take(kLocal, kRound, 10, kStart);
+  for (OrderId id = 2; id <= 4; ++id) book.submit(id, transfer({101, 103}), kLate, kStart);
+  EXPECT_TRUE(book.take(kLocal, Sequence(2), 10, kStart).empty());
+  book.submit(5, transfer({104, 105}), kLate, kStart);
   book.release(kRound, {AccountId(101), AccountId(102)});
   EXPECT_EQ(book.parked(), 0u);
-  EXPECT_EQ(book.take(kLocal, Sequence(3), 10), (Ids{2, 3, 4, 5}));
+  EXPECT_EQ(book.take(kLocal, Sequence(3), 10, kStart), (Ids{2, 3, 4, 5}));
 }
 
 TEST(OrderBook, KeepsAccountsWhenAnotherRoundLetsGoOfThem) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
-  book.take(kLocal, kRound, 10);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.take(kLocal, kRound, 10, kStart);
   book.release(Sequence(2), {AccountId(101), AccountId(102)});
-  book.submit(2, transfer({101, 103}), kLate);
-  EXPECT_TRUE(book.take(kLocal, Sequence(3), 10).empty());
+  book.submit(2, transfer({101, 103}), kLate, kStart);
+  EXPECT_TRUE(book.take(kLocal, Sequence(3), 10, kStart).empty());
 }
 
 TEST(OrderBook, LetsNoDepositWaitForAnother) {
   OrderBook book({});
-  book.submit(1, transfer({0, 101}), kLate);
-  book.take(kLocal, kRound, 10);
-  book.submit(2, transfer({0, 102}), kLate);
-  EXPECT_EQ(book.take(kLocal, Sequence(2), 10), Ids{2});
+  book.submit(1, transfer({0, 101}), kLate, kStart);
+  book.take(kLocal, kRound, 10, kStart);
+  book.submit(2, transfer({0, 102}), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, Sequence(2), 10, kStart), Ids{2});
 }
 
 TEST(OrderBook, PutsAKeyOnceIntoARound) {
   OrderBook book({});
-  book.submit(1, keyed({101, 102}, 7), kLate);
-  book.submit(2, keyed({101, 102}, 7), kLate);
-  book.submit(3, keyed({101, 102}, 8), kLate);
-  EXPECT_EQ(book.take(kLocal, kRound, 10), (Ids{1, 3}));
+  book.submit(1, keyed({101, 102}, 7), kLate, kStart);
+  book.submit(2, keyed({101, 102}, 7), kLate, kStart);
+  book.submit(3, keyed({101, 102}, 8), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart), (Ids{1, 3}));
   book.release(kRound, {AccountId(101), AccountId(102)});
-  EXPECT_EQ(book.take(kLocal, Sequence(2), 10), Ids{2});
+  EXPECT_EQ(book.take(kLocal, Sequence(2), 10, kStart), Ids{2});
 }
 
 TEST(OrderBook, PutsTheKeyOfADepositOnceIntoARound) {
   OrderBook book({});
-  book.submit(1, keyed({0, 101}, 7), kLate);
-  book.submit(2, keyed({0, 101}, 7), kLate);
-  EXPECT_EQ(book.take(kLocal, kRound, 10), Ids{1});
+  book.submit(1, keyed({0, 101}, 7), kLate, kStart);
+  book.submit(2, keyed({0, 101}, 7), kLate, kStart);
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart), Ids{1});
   book.release(kRound, {AccountId(101)});
-  EXPECT_EQ(book.take(kLocal, Sequence(2), 10), Ids{2});
+  EXPECT_EQ(book.take(kLocal, Sequence(2), 10, kStart), Ids{2});
 }
 
 TEST(OrderBook, TakesNoMoreThanTheSmallestRoundAnOrderAllows) {
   OrderBook book({});
-  for (OrderId id = 1; id <= 4; ++id) book.submit(id, transfer({101, 102}), kLate);
-  for (const auto id : book.take(kLocal, kRound, 10)) book.find(id, kRound)->round_max = 2;
+  for (OrderId id = 1; id <= 4; ++id) book.submit(id, transfer({101, 102}), kLate, kStart);
+  for (const auto id : book.take(kLocal, kRound, 10, kStart)) book.find(id, kRound)->round_max = 2;
   Effects out;
   for (OrderId id = 1; id <= 4; ++id) book.set_back(id, Setback::Retry, kStart, out);
-  EXPECT_EQ(book.take(kLocal, kRound, 10).size(), 2u);
-  EXPECT_EQ(book.take(kLocal, kRound, 10).size(), 2u);
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart).size(), 2u);
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart).size(), 2u);
 }
 
 TEST(OrderBook, PutsAnOrderWithASmallRoundNotBehindTooManyOthers) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
-  book.take(kLocal, kRound, 10);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.take(kLocal, kRound, 10, kStart);
   book.find(1, kRound)->round_max = 1;
   Effects out;
-  book.submit(2, transfer({101, 102}), kLate);
+  book.submit(2, transfer({101, 102}), kLate, kStart);
   book.set_back(1, Setback::Busy, kStart, out);
   book.tick(kStart + seconds(1), out);
-  EXPECT_EQ(book.take(kLocal, kRound, 10), Ids{2});
-  EXPECT_EQ(book.take(kLocal, kRound, 10), Ids{1});
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart), Ids{2});
+  EXPECT_EQ(book.take(kLocal, kRound, 10, kStart), Ids{1});
 }
 
 // ---- going back
@@ -178,13 +178,13 @@ TEST(OrderBook, PutsAnOrderWithASmallRoundNotBehindTooManyOthers) {
 TEST(OrderBook, PutsAnOrderThatOnlyStoodInTheWayBackAtOnce) {
   for (const auto setback : {Setback::Retry, Setback::Stale}) {
     OrderBook book({});
-    book.submit(1, transfer({101, 102}), kLate);
-    book.take(kLocal, kRound, 1);
+    book.submit(1, transfer({101, 102}), kLate, kStart);
+    book.take(kLocal, kRound, 1, kStart);
     Effects out;
     book.set_back(1, setback, kStart, out);
     book.release(kRound, {AccountId(101), AccountId(102)});
     EXPECT_EQ(book.find(1, kRound), nullptr);
-    EXPECT_EQ(book.take(kLocal, Sequence(2), 1), Ids{1});
+    EXPECT_EQ(book.take(kLocal, Sequence(2), 1, kStart), Ids{1});
     EXPECT_TRUE(out.empty());
   }
 }
@@ -195,7 +195,7 @@ int pause_of(OrderBook& book, Setback setback, Instant now) {
   book.set_back(1, setback, now, out);
   for (int pause = 0; pause < 1'000; ++pause) {
     book.tick(now + milliseconds(pause), out);
-    if (!book.take(kLocal, kRound, 1).empty()) return pause;
+    if (!book.take(kLocal, kRound, 1, kStart).empty()) return pause;
   }
   return 1'000;
 }
@@ -203,8 +203,8 @@ int pause_of(OrderBook& book, Setback setback, Instant now) {
 TEST(OrderBook, PausesLongerEachTimeButNeverBeyondABound) {
   for (const auto setback : {Setback::Busy, Setback::BusyInDoubt, Setback::ShardOverloaded}) {
     OrderBook book({});
-    book.submit(1, transfer({101, 102}), kStart + std::chrono::hours(1));
-    book.take(kLocal, kRound, 1);
+    book.submit(1, transfer({101, 102}), kStart + std::chrono::hours(1), kStart);
+    book.take(kLocal, kRound, 1, kStart);
     const auto first = pause_of(book, setback, kStart);
     EXPECT_GT(first, 0);
     auto longest = first;
@@ -242,7 +242,7 @@ const FailCode* fail_code_of(const Effects& out) {
 TEST(OrderBook, EndsAnOrderThatUsedUpItsRetriesWithTheReasonOfTheLast) {
   for (const auto& [setback, code] : kSetbacks) {
     OrderBook book({.retries_max = 2, .faults_max = 100});
-    book.submit(1, transfer({101, 102}), kLate);
+    book.submit(1, transfer({101, 102}), kLate, kStart);
     Effects out;
     book.set_back(1, setback, kStart, out);
     book.set_back(1, setback, kStart, out);
@@ -257,7 +257,7 @@ TEST(OrderBook, EndsAnOrderThatUsedUpItsRetriesWithTheReasonOfTheLast) {
 TEST(OrderBook, BoundsTriesAgainstWhatDoesNotAnswer) {
   for (const auto setback : {Setback::ShardFault, Setback::DirectoryFault}) {
     OrderBook book({.retries_max = 100, .faults_max = 1});
-    book.submit(1, transfer({101, 102}), kLate);
+    book.submit(1, transfer({101, 102}), kLate, kStart);
     Effects out;
     book.set_back(1, setback, kStart, out);
     EXPECT_TRUE(out.empty());
@@ -268,7 +268,7 @@ TEST(OrderBook, BoundsTriesAgainstWhatDoesNotAnswer) {
 
 TEST(OrderBook, SaysOfAKeyedOrderBehindADoubtThatItsKeyIsInProgress) {
   OrderBook book({.retries_max = 0});
-  book.submit(1, keyed({101, 102}, 7), kLate);
+  book.submit(1, keyed({101, 102}, 7), kLate, kStart);
   Effects out;
   book.set_back(1, Setback::BusyInDoubt, kStart, out);
   ASSERT_EQ(out.size(), 1u);
@@ -279,7 +279,7 @@ TEST(OrderBook, SaysSoOfAKeyThatItMetInDoubtWhateverCameAfter) {
   for (const auto after : {Setback::Retry, Setback::Stale, Setback::Moving, Setback::ShardFault,
                            Setback::ShardOverloaded, Setback::DirectoryFault}) {
     OrderBook book({.retries_max = 1});
-    book.submit(1, keyed({101, 102}, 7), kLate);
+    book.submit(1, keyed({101, 102}, 7), kLate, kStart);
     Effects out;
     book.set_back(1, Setback::BusyInDoubt, kStart, out);
     book.set_back(1, after, kStart, out);
@@ -290,7 +290,7 @@ TEST(OrderBook, SaysSoOfAKeyThatItMetInDoubtWhateverCameAfter) {
 
 TEST(OrderBook, ForgetsThatItMetAKeyWhenItWasFoundFree) {
   OrderBook book({.retries_max = 2});
-  book.submit(1, keyed({101, 102}, 7), kLate);
+  book.submit(1, keyed({101, 102}, 7), kLate, kStart);
   Effects out;
   book.set_back(1, Setback::BusyInDoubt, kStart, out);
   book.set_back(1, Setback::Busy, kStart, out);
@@ -304,7 +304,7 @@ TEST(OrderBook, ForgetsThatItMetAKeyWhenItWasFoundFree) {
 TEST(OrderBook, AnswersAnOrderThatWentBackByItsReasonAtTheDeadline) {
   for (const auto& [setback, code] : kSetbacks) {
     OrderBook book({});
-    book.submit(1, transfer({101, 102}), kLate);
+    book.submit(1, transfer({101, 102}), kLate, kStart);
     Effects out;
     book.set_back(1, setback, kLate - milliseconds(1), out);
     book.tick(kLate - milliseconds(1), out);
@@ -321,7 +321,7 @@ TEST(OrderBook, AnswersByStageAtTheDeadline) {
                                                {Stage::Sent, FailCode::OutcomeUnknown}};
   for (const auto& [stage, code] : stages) {
     OrderBook book({});
-    book.submit(1, transfer({101, 102}), kLate);
+    book.submit(1, transfer({101, 102}), kLate, kStart);
     book.set_stage(1, stage);
     Effects out;
     book.tick(kLate, out);
@@ -332,10 +332,10 @@ TEST(OrderBook, AnswersByStageAtTheDeadline) {
 
 TEST(OrderBook, SaysUnknownOfWhatMayHaveCommittedWhateverHappenedBefore) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
   Effects out;
   book.set_back(1, Setback::Retry, kStart, out);
-  book.take(kLocal, kRound, 1);
+  book.take(kLocal, kRound, 1, kStart);
   book.set_stage(1, Stage::Sent);
   book.tick(kLate, out);
   ASSERT_NE(fail_code_of(out), nullptr);
@@ -344,7 +344,7 @@ TEST(OrderBook, SaysUnknownOfWhatMayHaveCommittedWhateverHappenedBefore) {
 
 TEST(OrderBook, LeavesTheAnswerOfADecidedOrderToItsRound) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
   book.set_stage(1, Stage::Decided);
   Effects out;
   book.tick(kLate + seconds(1), out);
@@ -354,39 +354,39 @@ TEST(OrderBook, LeavesTheAnswerOfADecidedOrderToItsRound) {
 
 TEST(OrderBook, AnswersAParkedOrderWithContentionAtTheDeadline) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate + seconds(1));
-  book.take(kLocal, kRound, 1);
-  book.submit(2, transfer({101, 103}), kLate);
-  book.take(kLocal, Sequence(2), 1);
+  book.submit(1, transfer({101, 102}), kLate + seconds(1), kStart);
+  book.take(kLocal, kRound, 1, kStart);
+  book.submit(2, transfer({101, 103}), kLate, kStart);
+  book.take(kLocal, Sequence(2), 1, kStart);
   Effects out;
   book.tick(kLate, out);
   ASSERT_NE(fail_code_of(out), nullptr);
   EXPECT_EQ(*fail_code_of(out), FailCode::Contention);
   book.release(kRound, {AccountId(101), AccountId(102)});
-  EXPECT_TRUE(book.take(kLocal, Sequence(3), 1).empty());
+  EXPECT_TRUE(book.take(kLocal, Sequence(3), 1, kStart).empty());
 }
 
 TEST(OrderBook, DoesNotBringBackWhatWasAnsweredWhileItPaused) {
   OrderBook book({});
-  book.submit(1, transfer({101, 102}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
   Effects out;
-  book.take(kLocal, kRound, 1);
+  book.take(kLocal, kRound, 1, kStart);
   book.set_back(1, Setback::ShardFault, kLate - milliseconds(1), out);
   book.tick(kLate, out);
   book.tick(kLate + seconds(9), out);
   EXPECT_EQ(out.size(), 1u);
-  EXPECT_TRUE(book.take(kLocal, kRound, 1).empty());
+  EXPECT_TRUE(book.take(kLocal, kRound, 1, kStart).empty());
 }
 
 TEST(OrderBook, KnowsATransferThatLostInOneRoundAndWentIntoAnother) {
   OrderBook book({});
   const auto order = keyed({101, 102}, 7);
-  book.submit(1, order, kLate);
-  book.take(kLocal, Sequence(1), 10);
+  book.submit(1, order, kLate, kStart);
+  book.take(kLocal, Sequence(1), 10, kStart);
   Effects out;
   book.release(Sequence(1), accounts_of(order));
   book.set_back(1, Setback::Retry, kLate - seconds(9), out);
-  book.take(kLocal, Sequence(2), 10);
+  book.take(kLocal, Sequence(2), 10, kStart);
   book.end(Sequence(1));
   EXPECT_TRUE(book.is_under_way(asked(order).id));
   book.end(Sequence(2));

@@ -22,8 +22,8 @@ RoutesRead moved_to(std::int64_t account, std::int32_t shard) {
 // Submits the order as 1, takes it, and lets it wait for the route of `account`.
 void await(OrderBook& book, Order order, std::int64_t account, Effects& out) {
   const auto lane = lane_of(order);
-  book.submit(1, std::move(order), kLate);
-  book.take(lane, kRound, 1);
+  book.submit(1, std::move(order), kLate, kStart);
+  book.take(lane, kRound, 1, kStart);
   book.release(kRound, {AccountId(101), AccountId(102), AccountId(201)});
   book.await_route(1, AccountId(account), out);
 }
@@ -31,8 +31,8 @@ void await(OrderBook& book, Order order, std::int64_t account, Effects& out) {
 TEST(Rerouting, ReadsARouteOnceForAllThatWaitForIt) {
   OrderBook book({});
   Effects out;
-  for (OrderId id = 1; id <= 3; ++id) book.submit(id, transfer({101, 102}), kLate);
-  book.take(local_lane(1), kRound, 3);
+  for (OrderId id = 1; id <= 3; ++id) book.submit(id, transfer({101, 102}), kLate, kStart);
+  book.take(local_lane(1), kRound, 3, kStart);
   for (OrderId id = 1; id <= 3; ++id) book.await_route(id, AccountId(101), out);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(std::get<ReadRoutes>(out.front()).accounts, std::vector{AccountId(101)});
@@ -41,8 +41,8 @@ TEST(Rerouting, ReadsARouteOnceForAllThatWaitForIt) {
 TEST(Rerouting, ReadsEachAccountsOwnRoute) {
   OrderBook book({});
   Effects out;
-  book.submit(1, transfer({101, 102}), kLate);
-  book.submit(2, transfer({103, 104}), kLate);
+  book.submit(1, transfer({101, 102}), kLate, kStart);
+  book.submit(2, transfer({103, 104}), kLate, kStart);
   book.await_route(1, AccountId(101), out);
   book.await_route(2, AccountId(103), out);
   EXPECT_EQ(out.size(), 2u);
@@ -56,7 +56,7 @@ TEST(Rerouting, SendsATransferToTheLaneOfItsNewShards) {
   book.tick(kStart + seconds(1), out);
   const LaneId lane{LaneKind::Cross, ShardId(1), ShardId(3)};
   EXPECT_EQ(book.lanes_waiting(), std::vector{lane});
-  ASSERT_EQ(book.take(lane, Sequence(2), 1), Ids{1});
+  ASSERT_EQ(book.take(lane, Sequence(2), 1, kStart), Ids{1});
   const auto& order = std::get<TransferOrder>(book.find(1, Sequence(2))->order);
   EXPECT_EQ(order.from_shard, ShardId(1));
   EXPECT_EQ(order.to_shard, ShardId(3));
@@ -68,7 +68,7 @@ TEST(Rerouting, MakesACrossShardTransferLocalWhenItsSidesMet) {
   await(book, transfer({101, 201}), 201, out);
   book.reroute(moved_to(201, 1), kStart, out);
   book.tick(kStart + seconds(1), out);
-  EXPECT_EQ(book.take(local_lane(1), Sequence(2), 1), Ids{1});
+  EXPECT_EQ(book.take(local_lane(1), Sequence(2), 1, kStart), Ids{1});
 }
 
 TEST(Rerouting, TakesWorldAlongWithTheUser) {
@@ -78,7 +78,7 @@ TEST(Rerouting, TakesWorldAlongWithTheUser) {
     await(book, transfer(sides), 101, out);
     book.reroute(moved_to(101, 4), kStart, out);
     book.tick(kStart + seconds(1), out);
-    EXPECT_EQ(book.take(local_lane(4), Sequence(2), 1), Ids{1});
+    EXPECT_EQ(book.take(local_lane(4), Sequence(2), 1, kStart), Ids{1});
   }
 }
 
@@ -90,7 +90,7 @@ TEST(Rerouting, TakesLimitsAndRefusalsToTheNewShard) {
     await(book, order, 101, out);
     book.reroute(moved_to(101, 4), kStart, out);
     book.tick(kStart + seconds(1), out);
-    EXPECT_EQ(book.take(local_lane(4), Sequence(2), 1), Ids{1});
+    EXPECT_EQ(book.take(local_lane(4), Sequence(2), 1, kStart), Ids{1});
   }
 }
 
@@ -111,7 +111,7 @@ TEST(Rerouting, TriesAgainAfterARouteThatCouldNotBeRead) {
   await(book, transfer({101, 102}), 101, out);
   book.reroute({{AccountId(101)}, unreachable()}, kStart, out);
   book.tick(kStart + seconds(1), out);
-  EXPECT_EQ(book.take(local_lane(1), Sequence(2), 1), Ids{1});
+  EXPECT_EQ(book.take(local_lane(1), Sequence(2), 1, kStart), Ids{1});
 }
 
 TEST(Rerouting, AnswersAnOrderThatWaitsForItsRouteAtTheDeadlineAndOnlyThen) {
