@@ -19,6 +19,9 @@ wait_until() {
   done
 }
 
+is_running() { [[ $(cat "/proc/$1/comm" 2>/dev/null) == dockerd ]]; }
+is_gone() { ! is_running "$1"; }
+
 up() {
   # iptables is what the engine makes networks with, and what tests cut them with.
   command -v dockerd >/dev/null || answers || ./dev install docker.io iptables
@@ -28,6 +31,9 @@ up() {
   # Where there is systemd, the package has started it.
   if answers || { [[ -d /run/systemd/system ]] && wait_until 20 answers; }; then return; fi
   [[ $(id -u) == 0 ]] || fail "no Docker engine answers you; start it, or join its group, or be root"
+  if [[ -r $PID_FILE ]]; then  # one that is being stopped just now would stand in the way
+    wait_until 60 is_gone "$(cat "$PID_FILE")" || fail "the Docker engine of $PID_FILE does not answer"
+  fi
   say "starting a Docker engine; its log is $LOG"
   mkdir -p var/docker
   setsid dockerd >"$LOG" 2>&1 </dev/null &
@@ -38,9 +44,6 @@ up() {
     fail "the Docker engine does not start"
   fi
 }
-
-is_running() { [[ $(cat "/proc/$1/comm" 2>/dev/null) == dockerd ]]; }
-is_gone() { ! is_running "$1"; }
 
 down() {
   local pid

@@ -1,0 +1,104 @@
+"""The embedded cluster that is measured, and what its processes take for it."""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DIR = ROOT / "var" / "bench"
+BIN = pathlib.Path(os.environ.get("KOSHEL_BIN", ROOT / "build" / "bin"))
+KOSHEL = BIN / "koshel"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def run(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(map(str, command))} ended with {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+class Cluster:
+    def __init__(self, shards=2):
+        run(KOSHEL, "cluster", "up", "--dir", DIR, "--shards", shards, "--port", "0")
+        status = self._status()
+        self.url = status["url"]
+        self.dsn = {process["name"]: process["dsn"] for process in status["processes"] if process.get("dsn")}
+
+    def _status(self):
+        return json.loads(run(KOSHEL, "cluster", "status", "--dir", DIR, "--output", "json"))
+
+    def destroy(self):
+        subprocess.run([str(KOSHEL), "cluster", "destroy", "--dir", str(DIR)], capture_output=True)
+
+    def add_shard(self):
+        run(KOSHEL, "cluster", "add-shard", "--dir", DIR, "shard-3")
+        agent = next(process["url"] for process in self._status()["processes"] if process["name"] == "agent-3")
+        run(KOSHEL, "--server", self.url, "shard", "add", "shard-3", "--agent", agent)
+
+    def fill(self):
+        """Users move to the shard that was added; users a second, by the rebalance's own clock."""
+        run(KOSHEL, "--server", self.url, "rebalance", "start", "--watch")
+        return json.loads(run(KOSHEL, "--server", self.url, "--output", "json", "rebalance", "status"))
+
+    def sql(self, name, *arguments):
+        return run("psql", self.dsn[name], "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments)
+
+    def load(self, workload, batch, connections, users, seconds):
+        return json.loads(run(KOSHEL, "bench", "--server", self.url, "--output", "json", "--users", users, "--seconds",
+                              seconds, "--workload", workload, "--batch", batch, "--connections", connections))
+
+    def audit(self):
+        run(KOSHEL, "--server", self.url, "audit")
+
+    # ---- what it takes
+
+    def checkpoint(self):
+        for name in self.dsn:
+            self.sql(name, "-c", "checkpoint")
+
+    def wal_bytes(self):
+        return sum(int(self.sql(name, "-c", "select pg_current_wal_insert_lsn() - '0/0'")) for name in self.dsn)
+
+    def orders_finished(self):
+        with urllib.request.urlopen(self.url + "/metrics") as page:
+            return int(float(re.search(r"^koshel_orders_finished_total (\S+)", page.read().decode(), re.MULTILINE)[1]))
+
+    def cpu_seconds(self):
+        """{role: seconds}, of servers with all that they have started."""
+        seconds = collections.Counter()
+        for process in self._status()["processes"]:
+            seconds[process["role"]] += cpu_of_tree(process["pid"])
+        return seconds
+
+    def memory_bytes(self):
+        """{name: bytes}, of the daemons; what servers take is mostly shared."""
+        return {process["name"]: resident_bytes(process["pid"]) for process in self._status()["processes"]
+                if not process.get("dsn")}
+
+
+def stat_of(pid):
+    """The fields of /proc/PID/stat from the state on; nothing if the process has gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def cpu_of_tree(pid):
+    """Of a process, of its children that are there, and of those that have gone."""
+    ticks = sum(int(field) for field in stat_of(pid)[11:15])
+    for other in pathlib.Path("/proc").glob("[0-9]*"):
+        fields = stat_of(other.name)
+        if fields and fields[1] == str(pid):
+            ticks += sum(int(field) for field in fields[11:13])
+    return ticks / TICKS
+
+
+def resident_bytes(pid):
+    return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
