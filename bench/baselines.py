@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import tempfile
 
 from cluster import BIN, run
 
@@ -31,6 +32,16 @@ class Plain:
         text = run(self.pgbench, "-n", "-M", "prepared", "-c", clients, "-j", min(clients, 2), "-T", seconds, "-D",
                    f"users={self.users}", "-f", HERE / "plain" / f"{workload}.pgbench", self.dsn)
         return int(re.search(r"transactions actually processed: (\d+)", text)[1])
+
+
+    def p99_ms(self, rate, seconds):
+        """Of transfers that come at this rate, since each was due."""
+        with tempfile.TemporaryDirectory() as folder:
+            run(self.pgbench, "-n", "-M", "prepared", "-c", 32, "-j", 2, "-T", seconds, "-R", rate, "-l", "--log-prefix",
+                f"{folder}/log", "-D", f"users={self.users}", "-f", HERE / "plain" / "uniform.pgbench", self.dsn)
+            lines = [line.split() for file in pathlib.Path(folder).iterdir() for line in file.read_text().splitlines()]
+        waits = sorted(int(line[2]) for line in lines)  # microseconds
+        return waits[len(waits) * 99 // 100] / 1000
 
 
 class ByHand:

@@ -44,14 +44,22 @@ class Cluster:
     def fill(self):
         """Users move to the shard that was added; users a second, by the rebalance's own clock."""
         run(KOSHEL, "--server", self.url, "rebalance", "start", "--watch")
+        return self.rebalance()
+
+    def start_draining(self):
+        run(KOSHEL, "--server", self.url, "shard", "drain", "shard-3")
+        run(KOSHEL, "--server", self.url, "rebalance", "start")
+
+    def rebalance(self):
         return json.loads(run(KOSHEL, "--server", self.url, "--output", "json", "rebalance", "status"))
 
     def sql(self, name, *arguments):
         return run("psql", self.dsn[name], "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments)
 
-    def load(self, workload, batch, connections, users, seconds):
+    def load(self, workload, batch, connections, users, seconds, rate=0):
         return json.loads(run(KOSHEL, "bench", "--server", self.url, "--output", "json", "--users", users, "--seconds",
-                              seconds, "--workload", workload, "--batch", batch, "--connections", connections))
+                              seconds, "--workload", workload, "--batch", batch, "--connections", connections, "--rate",
+                              rate))
 
     def audit(self):
         run(KOSHEL, "--server", self.url, "audit")

@@ -28,6 +28,7 @@ struct BenchOptions {
   double warm_up_s = 1;
   int connections = 32;
   int batch = 0;
+  double rate = 0;
   bool is_keyed = false;
   Workload workload = Workload::Mixed;
   std::uint64_t seed = 0;
@@ -138,6 +139,7 @@ Finished run_bench(const Console& console, const BenchOptions& options) {
   load.workload = options.workload;
   load.connections = options.connections;
   load.batch = options.batch <= 1 ? 0 : options.batch;
+  load.rate = options.rate;
   load.is_keyed = options.is_keyed;
   load.amount_decimals = currency == nullptr ? 2 : currency->decimals;
   load.seed =
@@ -191,6 +193,14 @@ void register_bench(CLI::App& app, Console& console) {
       ->check(CLI::Range(0, 8'192).description(""))
       ->type_name("COUNT");
   command
+      ->add_option(
+          "--rate", options->rate,
+          "Transfers a second, at even intervals whether the answers keep up or not; latency\n"
+          "counts from when a request was due, so none is left out because the server was\n"
+          "slow (coordinated omission). By default a connection asks again when it is answered.")
+      ->check(CLI::Range(0.0, 10'000'000.0).description(""))
+      ->type_name("COUNT");
+  command
       ->add_option("--workload", options->workload,
                    "Who pays whom: local, cross, hot or mixed (default mixed).")
       ->type_name("KIND")
@@ -206,7 +216,8 @@ void register_bench(CLI::App& app, Console& console) {
                    "For the same transfers again (default taken from the clock).")
       ->type_name("NUMBER");
   add_examples(command, {"koshel bench", "koshel bench --seconds 30 --connections 64 --keyed",
-                         "koshel bench --workload cross --batch 100 --users 100000"});
+                         "koshel bench --workload cross --batch 100 --users 100000",
+                         "koshel bench --rate 2000 --connections 64"});
 }
 
 }  // namespace koshel::cli

@@ -146,6 +146,7 @@ class Load {
   asio::awaitable<void> work();
   asio::awaitable<bool> open(Connection* connection);
   asio::awaitable<bool> exchange(Connection* connection);
+  asio::awaitable<Instant> next_start();
   void build(Connection& connection);
   void append_transfer(std::string& body);
   void append_key(std::string& text);
@@ -159,6 +160,7 @@ class Load {
   asio::steady_timer timer_;
   int working_ = 0;
   std::uint64_t keys_ = 0;
+  Instant next_due_;
   Instant measured_from_;
   Instant until_;
   LoadReport report_;
@@ -247,16 +249,29 @@ asio::awaitable<bool> Load::exchange(Connection* connection) {
   co_return true;
 }
 
+// When the next request is due: with a rate at its turn, which may have passed already.
+asio::awaitable<Instant> Load::next_start() {
+  if (options_.rate == 0) co_return steady_clock::now();
+  const auto due = next_due_;
+  const auto transfers = static_cast<double>(std::max(options_.batch, 1));
+  next_due_ += std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(transfers / options_.rate));
+  asio::steady_timer turn(loop_, std::min(due, until_));
+  co_await turn.async_wait(asio::use_awaitable);
+  co_return due;
+}
+
 asio::awaitable<void> Load::work() {
   Connection connection{tcp::socket(loop_), {}, {}, {}};
-  while (steady_clock::now() < until_) {
+  for (;;) {
+    const auto started = co_await next_start();
+    if (std::max(started, steady_clock::now()) >= until_) break;
     if (!connection.socket.is_open()) {
       const bool is_open = co_await open(&connection);
       if (!is_open) connection.socket = tcp::socket(loop_);
     }
     bool is_answered = false;
     build(connection);
-    const auto started = steady_clock::now();
     if (connection.socket.is_open()) is_answered = co_await exchange(&connection);
     if (is_answered) {
       count(connection.body, steady_clock::now() - started);
@@ -301,8 +316,8 @@ void Load::count_codes(std::string_view body) {
 }
 
 LoadReport Load::run() {
-  const auto started = steady_clock::now();
-  measured_from_ = started + options_.warm_up;
+  next_due_ = steady_clock::now();
+  measured_from_ = next_due_ + options_.warm_up;
   until_ = measured_from_ + options_.length;
   working_ = options_.connections;
   for (int i = 0; i < options_.connections; ++i) asio::co_spawn(loop_, work(), asio::detached);

@@ -28,6 +28,9 @@ struct LoadOptions {
   Workload workload = Workload::Mixed;
   int connections = 32;
   int batch = 0;  // transfers per request; 0: POST /transfers
+  // Transfers a second, in requests at even intervals however the answers come; 0: each connection
+  // asks again when it is answered.
+  double rate = 0;
   bool is_keyed = false;
   int amount_decimals = 2;
   std::uint64_t seed = 1;
@@ -40,7 +43,9 @@ struct LoadReport {
   std::uint64_t committed = 0;
   std::uint64_t settling = 0;
   std::map<std::string, std::uint64_t> others;  // by code; CONNECTION_LOST, NO_CODE are ours
-  LatencyHistogram latency;                     // of requests, counted once per transfer in them
+  // Of requests, counted once per transfer in them. At a given rate since a request was due: one
+  // that could not be sent in time because others were late has waited, too.
+  LatencyHistogram latency;
   std::chrono::duration<double> seconds{0};
 };
 

@@ -803,6 +803,15 @@ class OperationTest(ConsoleCase):
         self.assertEqual(self.json("rounds", "unresolved"), {"rounds": []})
         self.assertEqual(self.done("rounds", "unresolved"), "no prepared transaction is in doubt\n")
 
+    def test_the_bench_keeps_to_its_rate(self):
+        """However quick the answers are, and in requests of any size."""
+        words = ("bench", "--users", "10", "--seconds", "1", "--warm-up", "0", "--connections", "4", "--rate", "60")
+        for batch, requests_max in (("0", 60), ("20", 3)):
+            told = self.json(*words, "--batch", batch)
+            self.assertTrue(0 < told["requests"] <= requests_max, told)
+            self.assertEqual((told["committed"], told["errors"]), (told["requests"] * max(int(batch), 1), {}))
+        self.assert_ended(shared.run("bench", "--rate", "-1"), USAGE, "--rate")
+
     def config(self, name):
         return os.path.join(shared.path, name + ".yml")
 
