@@ -17,4 +17,37 @@ std::string format_rfc3339(Timestamp at) {
   return text;
 }
 
+std::optional<Timestamp> parse_rfc3339(std::string_view text) {
+  constexpr std::string_view kShape = "0000-00-00T00:00:00";
+  if (text.size() < kShape.size() + 1 || !text.ends_with('Z')) return std::nullopt;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  for (std::size_t i = 0; i < kShape.size(); ++i) {
+    if (kShape[i] == '0' ? !is_digit(text[i]) : text[i] != kShape[i]) return std::nullopt;
+  }
+  const auto number = [text](std::size_t at, std::size_t size) {
+    int value = 0;
+    for (const char c : text.substr(at, size)) value = value * 10 + (c - '0');
+    return value;
+  };
+  auto decimals = text.substr(kShape.size(), text.size() - kShape.size() - 1);
+  int micros = 0;
+  if (!decimals.empty()) {
+    if (decimals.size() < 2 || decimals.size() > 7 || decimals.front() != '.') return std::nullopt;
+    decimals.remove_prefix(1);
+    for (std::size_t i = 0; i < 6; ++i) {
+      if (i < decimals.size() && !is_digit(decimals[i])) return std::nullopt;
+      micros = micros * 10 + (i < decimals.size() ? decimals[i] - '0' : 0);
+    }
+  }
+  using namespace std::chrono;
+  const year_month_day date(year(number(0, 4)), month(static_cast<unsigned>(number(5, 2))),
+                            day(static_cast<unsigned>(number(8, 2))));
+  const int hour = number(11, 2);
+  const int minute = number(14, 2);
+  const int second = number(17, 2);
+  if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  return Timestamp(sys_days(date)) + hours(hour) + minutes(minute) + seconds(second) +
+         microseconds(micros);
+}
+
 }  // namespace koshel

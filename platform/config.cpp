@@ -92,8 +92,56 @@ void read_shard(ConfigSection section, Config& config) {
   section.end();
 }
 
-void read_coordinator(ConfigSection section, CoordinatorConfig& coordinator) {
+void read_passwords(ConfigSection section, PasswordConfig& passwords) {
+  section.number("memory_kib", passwords.memory_kib, {1024, 4 << 20});
+  section.number("passes", passwords.passes, {1, 100});
+  section.number("threads", passwords.threads, {1, 64});
+  section.number("waiting_max", passwords.waiting_max, {0, 100'000});
+  section.end();
+}
+
+void read_throttle(ConfigSection section, ThrottleConfig& throttle) {
+  section.number("free_per_name", throttle.free_per_name, {1, 1000});
+  section.number("free_per_address", throttle.free_per_address, {1, 1'000'000});
+  section.time("delay_ms", throttle.delay, {1, kDay});
+  section.time("delay_max_ms", throttle.delay_max, {1, kDay});
+  section.time("forgiven_every_ms", throttle.forgiven_every, {1, kDay});
+  section.end();
+}
+
+void read_auth(ConfigSection section, AuthConfig& auth) {
+  std::string mode = "none";
+  section.text("mode", mode);
+  if (mode == "ldap") {
+    section.fail("mode", "ldap is not there yet; use password");
+  } else if (mode != "none" && mode != "password") {
+    section.fail("mode", "must be one of none, password, ldap");
+  }
+  auth.mode = mode == "password" ? AuthMode::Password : AuthMode::None;
+  section.flag("allow_open", auth.allow_open);
+  section.time("session_ms", auth.session, {1'000, 365 * kDay});
+  section.number("sessions_max", auth.sessions_max, {1, 10'000});
+  section.time("token_cache_ms", auth.token_cache, {1, 4'000});
+  section.number("tokens_cached_max", auth.tokens_cached_max, {1, 10'000'000});
+  section.section("passwords",
+                  [&](ConfigSection passwords) { read_passwords(passwords, auth.passwords); });
+  section.section("throttle",
+                  [&](ConfigSection throttle) { read_throttle(throttle, auth.throttle); });
+  section.end();
+}
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+void read_coordinator(ConfigSection section, const AuthConfig& auth,
+                      CoordinatorConfig& coordinator) {
   read_listen(section, coordinator.listen);
+  if (auth.mode == AuthMode::None && !auth.allow_open && !is_loopback(coordinator.listen.host)) {
+    section.fail("listen", "others can reach " + coordinator.listen.host +
+                               ", and with auth.mode none every caller is admin: set auth.mode to "
+                               "password, listen on 127.0.0.1, or write auth.allow_open: true");
+  }
   section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
   section.section("rebalance", [&](ConfigSection rebalance) {
@@ -168,8 +216,10 @@ void read_config(ConfigSection root, Config& config) {
     config.has_shard = true;
     read_shard(section, config);
   });
-  root.section("coordinator",
-               [&](ConfigSection section) { read_coordinator(section, config.coordinator); });
+  root.section("auth", [&](ConfigSection section) { read_auth(section, config.auth); });
+  root.section("coordinator", [&](ConfigSection section) {
+    read_coordinator(section, config.auth, config.coordinator);
+  });
   root.section("agent", [&](ConfigSection section) { read_agent(section, config.agent); });
   root.section("log", [&](ConfigSection section) { read_log(section, config); });
   root.end();

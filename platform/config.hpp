@@ -62,6 +62,36 @@ struct RebalanceConfig {
   int retries_max = 600;  // in a row, then the rebalance has failed
 };
 
+// Of Argon2id; raising them makes old hashes new ones at the next login.
+struct PasswordConfig {
+  int memory_kib = 19'456;
+  int passes = 2;
+  int threads = 1;       // that do nothing else
+  int waiting_max = 32;  // passwords that wait for one; more are RATE_LIMITED
+};
+
+// Failed logins: some are free, then each doubles the wait.
+struct ThrottleConfig {
+  int free_per_name = 5;
+  int free_per_address = 20;
+  milliseconds delay{1'000};
+  milliseconds delay_max{30'000};
+  milliseconds forgiven_every{60'000};
+};
+
+enum class AuthMode { None, Password };
+
+struct AuthConfig {
+  AuthMode mode = AuthMode::None;
+  bool allow_open = false;  // mode none on a listener that others reach
+  milliseconds session{43'200'000};
+  int sessions_max = 64;            // of one name; a new one ends the oldest
+  milliseconds token_cache{2'000};  // how old the knowledge of a token may be
+  int tokens_cached_max = 100'000;
+  PasswordConfig passwords;
+  ThrottleConfig throttle;
+};
+
 struct CoordinatorConfig {
   ListenConfig listen{"127.0.0.1", 7400};
   HttpConfig http;
@@ -114,6 +144,7 @@ struct Config {
   bool has_shard = false;
   DatabaseConfig directory;
   DatabaseConfig shard;
+  AuthConfig auth;
   CoordinatorConfig coordinator;
   AgentConfig agent;
 };

@@ -40,6 +40,14 @@ class ConfigSection {
     return true;
   }
 
+  void flag(const std::string& key, bool& value) {
+    const auto found = find(key);
+    if (!found) return;
+    if (!found.IsScalar() || !YAML::convert<bool>::decode(found, value)) {
+      fail(key, "must be true or false");
+    }
+  }
+
   template <class Number>
   void number(const std::string& key, Number& value, Range range) {
     const auto found = find(key);

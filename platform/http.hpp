@@ -29,7 +29,8 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> query;    // decoded, in order
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  std::string id;  // X-Request-Id of the caller (visible ASCII, 64 at most) or a random one
+  std::string id;    // X-Request-Id of the caller (visible ASCII, 64 at most) or a random one
+  std::string peer;  // the address it came from, without the port
   Instant received;
 
   const std::string* header(std::string_view lower_case_name) const;  // the first, or null

@@ -100,8 +100,13 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
 
   struct Session {
     explicit Session(tcp::socket socket)
-        : stream(std::move(socket)), reading_until(stream.get_executor(), Instant::max()) {}
+        : stream(std::move(socket)), reading_until(stream.get_executor(), Instant::max()) {
+      error_code error;
+      const auto endpoint = stream.socket().remote_endpoint(error);
+      if (!error) peer = endpoint.address().to_string();
+    }
     beast::tcp_stream stream;
+    std::string peer;
     asio::steady_timer reading_until;
     beast::flat_buffer buffer;
     bool is_idle = true;   // between two requests
@@ -254,6 +259,7 @@ asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> sess
   answer.keep_alive = parser.get().keep_alive();
   answer.is_head = parser.get().method() == http::verb::head;
   HttpRequest request;
+  request.peer = session->peer;
   request.received = std::chrono::steady_clock::now();
   const bool is_sound = read_request(parser.release(), request);
   const auto* id = request.header("x-request-id");

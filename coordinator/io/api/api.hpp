@@ -1,10 +1,15 @@
 #pragma once
-// The coordinator's HTTP face: which path and method is whose, and what the protocol's own faults
-// say.
+// The coordinator's HTTP face: which path and method is whose, who may call it, and what the
+// protocol's own faults say. Whatever is asked passes through `handle`; the routes and their rules
+// stand in routes.cpp.
 
+#include <span>
+
+#include "coordinator/io/api/access_api.hpp"
 #include "coordinator/io/api/audit_api.hpp"
 #include "coordinator/io/api/rebalance_api.hpp"
 #include "coordinator/io/api/shards_api.hpp"
+#include "coordinator/io/api/staff_api.hpp"
 #include "coordinator/io/api/transfers_api.hpp"
 #include "coordinator/io/api/users_api.hpp"
 
@@ -12,31 +17,46 @@ namespace koshel::coordinator {
 
 class Api {
  public:
-  explicit Api(ApiContext context)
-      : context_(context),
-        users_(context),
-        transfers_(context),
-        shards_(context),
-        rebalance_(context),
-        audit_(context) {}
+  Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory);
 
   Respond handle(platform::HttpRequest request);
   static platform::HttpResponse on_protocol_error(platform::ProtocolFault fault);
 
  private:
-  // Null: no such path. The response to a wrong method names the right ones.
-  std::optional<Respond> route(platform::HttpRequest& request);
-  std::optional<Respond> route_users(platform::HttpRequest& request);
-  std::optional<Respond> route_admin(platform::HttpRequest& request);
-  std::optional<Respond> operational(const platform::HttpRequest& request) const;
+  struct Call {
+    platform::HttpRequest request;
+    std::vector<std::string> arguments;  // the segments at the path's `{}`
+    Caller caller;
+  };
+  // Without a rule there is no route.
+  struct Route {
+    using Handler = Respond (*)(Api& api, Call call);
+    constexpr Route(std::string_view the_method, std::string_view the_path, Rule the_rule,
+                    Handler the_handler)
+        : method(the_method), path(the_path), rule(the_rule), handler(the_handler) {}
+    std::string_view method;
+    std::string_view path;  // `{}` stands for one segment
+    Rule rule;
+    Handler handler;
+  };
+
+  static std::span<const Route> routes();
+  Respond ask_and_serve(const Route& route, Call call);
+  Respond serve(const Route& route, Call call);
+  Respond ready();
   std::string metrics() const;
 
   ApiContext context_;
+  directory::AccessStore access_store_;
+  Gate gate_;
+  PasswordPool passwords_;
   UsersApi users_;
   TransfersApi transfers_;
   ShardsApi shards_;
   RebalanceApi rebalance_;
   AuditApi audit_;
+  AccessApi access_;
+  StaffApi staff_;
 };
 
 // openapi.yaml, embedded at build time.

@@ -100,6 +100,18 @@ Checked<std::string> Fields::required_text(std::string_view name) {
   return std::string(value->get_string());
 }
 
+Checked<std::vector<std::string>> Fields::required_texts(std::string_view name) {
+  const auto* value = find(name);
+  if (value == nullptr) return invalid(name, "is missing");
+  if (!value->is_array()) return invalid(name, "must be an array of strings");
+  std::vector<std::string> texts;
+  for (const auto& item : value->get_array()) {
+    if (!item.is_string()) return invalid(name, "must be an array of strings");
+    texts.emplace_back(item.get_string());
+  }
+  return texts;
+}
+
 Checked<std::optional<std::string>> Fields::optional_text(std::string_view name) {
   const auto* value = find(name);
   if (value == nullptr) return std::optional<std::string>();

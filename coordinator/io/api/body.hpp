@@ -38,6 +38,7 @@ class Fields {
   explicit Fields(const boost::json::object& object) : object_(object) {}
 
   Checked<std::string> required_text(std::string_view name);
+  Checked<std::vector<std::string>> required_texts(std::string_view name);  // an array
   Checked<std::optional<std::string>> optional_text(std::string_view name);
   // INVALID_AMOUNT.
   Checked<RawAmount> required_amount(std::string_view name, AmountRule rule);

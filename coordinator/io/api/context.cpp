@@ -67,6 +67,11 @@ Problem user_not_found(std::string_view name) {
       "user", name);
 }
 
+Problem as_if_absent(const std::string& name) {
+  const auto [checked, fault] = check_name(name);
+  return user_not_found(fault.empty() ? checked : name);
+}
+
 Problem problem_of(FailCode code) {
   switch (code) {
     case FailCode::ShardUnavailable:
@@ -119,6 +124,23 @@ Problem problem_of(const Refusal& refusal, const std::string& name, const Curren
       .with("bound", amount(refusal.bound))
       .with("balance", amount(refusal.balance))
       .with("headroom", amount(refusal.headroom));
+}
+
+Problem problem_without_numbers(const Refusal& refusal, const std::string& name) {
+  const auto told = [&name](ProblemCode code, std::string_view what) {
+    return Problem{code, name + " " + std::string(what)}.with("user", name);
+  };
+  switch (refusal.code) {
+    case RefusalCode::InsufficientFunds:
+      return told(ProblemCode::InsufficientFunds, "cannot pay this amount");
+    case RefusalCode::BalanceLimitExceeded:
+      return told(ProblemCode::BalanceLimitExceeded, "cannot take this amount");
+    case RefusalCode::AccountFrozen:
+      return told(ProblemCode::AccountFrozen, "is frozen");
+    case RefusalCode::LimitsInvalid:
+      return told(ProblemCode::LimitsInvalid, "has a balance outside of these limits");
+  }
+  std::abort();
 }
 
 asio::awaitable<std::optional<Problem>> read_shards(ApiContext context, Instant deadline) {

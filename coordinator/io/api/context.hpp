@@ -8,6 +8,7 @@
 #include "coordinator/io/api/problem.hpp"
 #include "coordinator/io/coordinator_service.hpp"
 #include "coordinator/io/route_reader.hpp"
+#include "coordinator/logic/access.hpp"
 #include "platform/config.hpp"
 #include "platform/http.hpp"
 
@@ -30,9 +31,12 @@ Problem directory_problem(const Error& error);  // logs the error, says DIRECTOR
 // out.
 Problem lost_change(const Error& error, std::string_view how_to_see);
 Problem user_not_found(std::string_view name);
+Problem as_if_absent(const std::string& name);  // a user whom the caller is not to know of
 Problem problem_of(FailCode code);
 // The numbers of a refusal in words and members; `name` is the user's it speaks of.
 Problem problem_of(const Refusal& refusal, const std::string& name, const Currency& currency);
+// The same without any number, for who may not see the account.
+Problem problem_without_numbers(const Refusal& refusal, const std::string& name);
 
 // Takes over the directory's list of shards. Within the caller's time: that it was too short says
 // nothing about the directory.

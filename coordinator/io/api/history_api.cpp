@@ -1,5 +1,6 @@
 // UsersApi::entries: a user's history, page by page.
 
+#include "base/name.hpp"
 #include "coordinator/io/api/json_text.hpp"
 #include "coordinator/io/api/transfer_ids.hpp"
 #include "coordinator/io/api/users_api.hpp"
@@ -58,13 +59,14 @@ std::string entry_json(const messages::TimedEntry& timed, const NamesByAccount& 
 
 }  // namespace
 
-Respond UsersApi::entries(HttpRequest request, std::string name) {
+Respond UsersApi::entries(HttpRequest request, Caller caller, std::string name) {
   const auto page = page_of(request, {"order"});
   if (!page) co_return to_response(page.error());
   const auto position = position_of(request, page.value());
   if (!position) co_return to_response(position.error());
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
+  if (!may_see_history(caller, check_name(name).name)) co_return to_response(as_if_absent(name));
   auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(route.error());

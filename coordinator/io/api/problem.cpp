@@ -18,6 +18,8 @@ constexpr auto kKinds = std::to_array<ProblemKind>({
     {ValidationError, 400, "VALIDATION_ERROR", "A field is not valid", kNot, false},
     {InvalidAmount, 400, "INVALID_AMOUNT", "An amount is not valid", kNot, false},
     {InvalidCursor, 400, "INVALID_CURSOR", "The cursor is not valid", kNot, false},
+    {Unauthenticated, 401, "UNAUTHENTICATED", "It is not known who asks", kNot, false},
+    {PermissionDenied, 403, "PERMISSION_DENIED", "The caller may not do this", kNot, false},
     {NotFound, 404, "NOT_FOUND", "There is nothing at this path", kNot, false},
     {UserNotFound, 404, "USER_NOT_FOUND", "There is no such user", kNot, false},
     {TransferNotFound, 404, "TRANSFER_NOT_FOUND", "There is no such transfer", kNot, false},
@@ -42,6 +44,7 @@ constexpr auto kKinds = std::to_array<ProblemKind>({
     {LimitsInvalid, 422, "LIMITS_INVALID", "The limits do not fit", kNot, false},
     {IdempotencyKeyReused, 422, "IDEMPOTENCY_KEY_REUSED", "The key was used for another request",
      kNot, false},
+    {RateLimited, 429, "RATE_LIMITED", "Too many attempts", kNot, true},
     {HeadersTooLarge, 431, "HEADERS_TOO_LARGE", "The headers are too large", kNot, false},
     {Internal, 500, "INTERNAL", "Something is broken on our side", kNot, false},
     {ShardUnavailable, 503, "SHARD_UNAVAILABLE", "A shard cannot be reached", kNot, true},
@@ -88,7 +91,10 @@ platform::HttpResponse to_response(const Problem& problem) {
                                   "application/problem+json",
                                   "{" + members.take() + "," + members_of(problem) + "}",
                                   {}};
-  if (kind.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (kind.status == 503 || kind.status == 429) {
+    response.headers.emplace_back("Retry-After", std::to_string(problem.retry_after.count()));
+  }
+  if (kind.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
 

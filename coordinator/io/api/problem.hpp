@@ -3,6 +3,7 @@
 // status, one default outcome and one answer to "does it help to try again".
 
 #include <boost/outcome/result.hpp>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,8 @@ enum class ProblemCode {
   ValidationError,
   InvalidAmount,
   InvalidCursor,
+  Unauthenticated,
+  PermissionDenied,
   NotFound,
   UserNotFound,
   TransferNotFound,
@@ -38,6 +41,7 @@ enum class ProblemCode {
   AccountFrozen,
   LimitsInvalid,
   IdempotencyKeyReused,
+  RateLimited,
   HeadersTooLarge,
   Internal,
   ShardUnavailable,
@@ -61,6 +65,7 @@ struct Problem {
   ProblemCode code = ProblemCode::Internal;
   std::string detail;
   std::vector<std::pair<std::string, std::string>> members = {};  // more members, values as JSON
+  std::chrono::seconds retry_after{1};                            // where that is told
 
   Problem with(std::string name, std::string_view text) const;  // one more member, a string
 };

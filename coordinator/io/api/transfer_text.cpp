@@ -14,11 +14,11 @@ struct Side {
   const LegState* state;  // null where only the name is known
 };
 
-std::string side_json(const Side& side, const Currency& currency) {
+std::string side_json(const Side& side, const TransferText& text) {
   JsonMembers members;
   members.plain("name", side.name);
-  if (side.state != nullptr) {
-    members.amount("balance", side.state->balance, currency)
+  if (side.state != nullptr && may_see_account(text.caller, side.name)) {
+    members.amount("balance", side.state->balance, text.currency)
         .number("version", side.state->version.value());
   }
   return members.object();
@@ -35,8 +35,8 @@ std::string transfer_members(const Told& told, const TransferText& text) {
   JsonMembers members;
   members.plain("id", text.transfer.id.to_string())
       .plain("status", told.status)
-      .raw("from", side_json({text.from_name, told.from}, text.currency))
-      .raw("to", side_json({text.to_name, told.to}, text.currency))
+      .raw("from", side_json({text.from_name, told.from}, text))
+      .raw("to", side_json({text.to_name, told.to}, text))
       .amount("amount", text.transfer.amount, text.currency)
       .plain("currency", text.currency.code)
       .raw("metadata", text.transfer.metadata.empty() ? "null" : text.transfer.metadata)
@@ -54,8 +54,21 @@ const std::string& refused_name(const Refusal& refusal, const TransferText& text
 
 }  // namespace
 
+Problem key_reused() {
+  return {ProblemCode::IdempotencyKeyReused,
+          "this key was used before for another transfer; use a new key"};
+}
+
+Problem key_in_progress(TransferId id) {
+  return Problem{ProblemCode::IdempotencyInProgress,
+                 "a transfer with this key is under way; ask again with the same key"}
+      .with("id", id.to_string());
+}
+
 Problem refusal_problem(const Refusal& refusal, const TransferText& text) {
-  return problem_of(refusal, refused_name(refusal, text), text.currency);
+  const auto& name = refused_name(refusal, text);
+  return may_see_account(text.caller, name) ? problem_of(refusal, name, text.currency)
+                                            : problem_without_numbers(refusal, name);
 }
 
 std::string stored_members(const StoredTransfer& stored, const TransferText& text) {
@@ -82,15 +95,8 @@ std::variant<TransferAnswer, Problem> answer_of(const Outcome& outcome, const Tr
       if (r.stored.refusal) return refusal_problem(*r.stored.refusal, text);
       return TransferAnswer{201, stored_members(r.stored, text)};
     }
-    Answer operator()(const KeyReused&) const {
-      return Problem{ProblemCode::IdempotencyKeyReused,
-                     "this key was used before for another transfer; use a new key"};
-    }
-    Answer operator()(const KeyInProgress&) const {
-      return Problem{ProblemCode::IdempotencyInProgress,
-                     "a transfer with this key is under way; ask again with the same key"}
-          .with("id", text.transfer.id.to_string());
-    }
+    Answer operator()(const KeyReused&) const { return key_reused(); }
+    Answer operator()(const KeyInProgress&) const { return key_in_progress(text.transfer.id); }
     Answer operator()(const Failed& f) const {
       auto problem = problem_of(f.code);
       return f.code == FailCode::OutcomeUnknown ? problem.with("id", text.transfer.id.to_string())

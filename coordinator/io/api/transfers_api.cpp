@@ -31,6 +31,15 @@ bool is_repetition(const Outcome& outcome) {
   return replayed != nullptr && !replayed->is_own;
 }
 
+Problem not_allowed(const std::string& from, const std::string& to) {
+  const bool has_world = from == kWorldName || to == kWorldName;
+  return {ProblemCode::PermissionDenied,
+          has_world ? "deposits and withdrawals are for role teller or admin"
+                    : "only from one's own account, or as admin"};
+}
+
+const Problem kNoTransfer{ProblemCode::TransferNotFound, "there is no such transfer"};
+
 std::string_view item_status(const Problem& problem) {
   const auto& kind = kind_of(problem.code);
   if (kind.outcome == "unknown") return "unknown";
@@ -41,9 +50,8 @@ std::string_view item_status(const Problem& problem) {
 
 // ---- reading what is asked
 
-Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
-                                                    std::optional<std::string> key,
-                                                    std::string_view key_field) {
+Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value, KeyPlace place,
+                                                    const Caller& caller) {
   if (!value.is_object()) {
     return Problem{ProblemCode::ValidationError, "a transfer must be a JSON object"};
   }
@@ -53,9 +61,9 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
   KOSHEL_TRY(const auto to, fields.required_text("to"));
   KOSHEL_TRY(wish.amount, fields.required_amount("amount", AmountRule::Positive));
   KOSHEL_TRY(wish.metadata, fields.optional_metadata());
-  wish.key = std::move(key);
-  if (!key_field.empty()) {
-    KOSHEL_TRY(wish.key, fields.optional_text(key_field));
+  wish.key = std::move(place.key);
+  if (!place.field.empty()) {
+    KOSHEL_TRY(wish.key, fields.optional_text(place.field));
   }
   if (auto unknown = fields.find_unknown()) return *unknown;
   KOSHEL_TRY(wish.from, to_party_name("from", from));
@@ -63,6 +71,7 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value,
   if (wish.key) {
     if (auto fault = check_idempotency_key(*wish.key)) return *fault;
   }
+  if (!may_transfer(caller, {wish.from, wish.to})) return not_allowed(wish.from, wish.to);
   return wish;
 }
 
@@ -102,10 +111,9 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
   if (other_name == anchor_name) {
     plan.obstacle = Problem{ProblemCode::SameAccount, "from and to are both " + anchor_name};
   } else if (!plan.obstacle && other.currency != anchor->second.currency) {
-    plan.obstacle =
-        Problem{ProblemCode::CurrencyMismatch,
-                anchor_name + " holds " + std::string(plan.currency->code) + ", " + other_name +
-                    " holds " + std::string(currency_of(other.currency).code)};
+    plan.obstacle = Problem{ProblemCode::CurrencyMismatch, anchor_name + " holds " +
+                                                               std::string(plan.currency->code) +
+                                                               ", " + other_name + " does not"};
   }
   transfer.from = is_deposit ? other.account : anchor->second.account;
   transfer.to = is_deposit ? anchor->second.account : other.account;
@@ -124,9 +132,8 @@ asio::awaitable<Problem> TransfersApi::obstacle_or_key(const Plan& plan, Instant
   auto pending = find(plan.anchor, std::move(ids), deadline);
   const auto found = co_await std::move(pending);
   if (!found) co_return found.error();
-  const TransferText text{plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency};
-  if (found.value().stored) co_return std::get<Problem>(answer_of(KeyReused{}, text));
-  if (found.value().is_in_progress) co_return std::get<Problem>(answer_of(KeyInProgress{}, text));
+  if (found.value().stored) co_return key_reused();
+  if (found.value().is_in_progress) co_return key_in_progress(plan.order.transfer.id);
   co_return *plan.obstacle;
 }
 
@@ -204,20 +211,24 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
   co_return dones;
 }
 
-Respond TransfersApi::transfer(HttpRequest request) {
+std::variant<TransferAnswer, Problem> TransfersApi::tell(const Done& done, const Caller& caller) {
+  const auto& plan = done.plan;
+  return answer_of(done.outcome,
+                   {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency, caller});
+}
+
+Respond TransfersApi::transfer(HttpRequest request, Caller caller) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
   const auto* key = request.header("idempotency-key");
   std::vector<Checked<Wish>> wishes;
-  wishes.push_back(read_wish(body.value(), key ? std::optional(*key) : std::nullopt, ""));
+  wishes.push_back(read_wish(body.value(), {key ? std::optional(*key) : std::nullopt, ""}, caller));
   auto pending = carry_out(std::move(wishes), deadline.value());
   const auto dones = co_await std::move(pending);
   if (!dones.front()) co_return to_response(dones.front().error());
-  const auto& [plan, outcome] = dones.front().value();
-  const auto answer =
-      answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
+  const auto answer = tell(dones.front().value(), caller);
   HttpResponse response;
   if (const auto* problem = std::get_if<Problem>(&answer)) {
     response = to_response(*problem);
@@ -225,11 +236,12 @@ Respond TransfersApi::transfer(HttpRequest request) {
     const auto& told = std::get<TransferAnswer>(answer);
     response = {told.status, "application/json", "{" + told.members + "}", {}};
   }
-  if (is_repetition(outcome)) response.headers.emplace_back("Idempotency-Replayed", "true");
+  if (is_repetition(dones.front().value().outcome))
+    response.headers.emplace_back("Idempotency-Replayed", "true");
   co_return response;
 }
 
-Respond TransfersApi::transfer_batch(HttpRequest request) {
+Respond TransfersApi::transfer_batch(HttpRequest request, Caller caller) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto batch = read_batch(body.value(), "transfers");
@@ -240,7 +252,7 @@ Respond TransfersApi::transfer_batch(HttpRequest request) {
   wishes.reserve(batch.value()->size());
   boost::unordered_flat_set<std::string> keys;
   for (const auto& value : *batch.value()) {
-    auto wish = read_wish(value, std::nullopt, "idempotency_key");
+    auto wish = read_wish(value, {std::nullopt, "idempotency_key"}, caller);
     if (wish && wish.value().key && !keys.insert(*wish.value().key).second) {
       wish = Problem{ProblemCode::ValidationError,
                      "idempotency_key '" + *wish.value().key + "' stands twice in this batch"};
@@ -255,10 +267,8 @@ Respond TransfersApi::transfer_batch(HttpRequest request) {
     results += results.back() == '[' ? "{" : ",{";
     std::variant<TransferAnswer, Problem> answer;
     if (done) {
-      const auto& [plan, outcome] = done.value();
-      answer =
-          answer_of(outcome, {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency});
-      if (is_repetition(outcome)) results += "\"replayed\":true,";
+      answer = tell(done.value(), caller);
+      if (is_repetition(done.value().outcome)) results += "\"replayed\":true,";
     } else {
       answer = done.error();
     }
@@ -291,69 +301,72 @@ asio::awaitable<Checked<messages::FindTransferDone>> TransfersApi::find(
   co_return found;
 }
 
+// TRANSFER_NOT_FOUND when the caller may not see it.
 asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer stored,
-                                                                Instant deadline) {
+                                                                Caller caller, Instant deadline) {
   std::vector<AccountId> parties{stored.transfer.from, stored.transfer.to};
   auto pending = context_.routes.names(std::move(parties), deadline);
   const auto names = co_await std::move(pending);
   if (!names) co_return directory_problem(names.error());
-  auto pending_route = context_.routes.by_account(stored.anchor.account, deadline);
-  const auto route = co_await std::move(pending_route);
-  if (!route || !route.value()) co_return problem_of(FailCode::DirectoryUnavailable);
   const auto name = [&](AccountId account) {
     const auto found = names.value().find(account);
     return found == names.value().end() ? std::string() : found->second;
   };
   const auto from = name(stored.transfer.from);
   const auto to = name(stored.transfer.to);
-  co_return "{" +
-      stored_members(stored,
-                     {stored.transfer, from, to, currency_of(route.value()->route.currency)}) +
-      "}";
+  if (!may_see_transfer(caller, {from, to})) co_return kNoTransfer;
+  auto pending_route = context_.routes.by_account(stored.anchor.account, deadline);
+  const auto route = co_await std::move(pending_route);
+  if (!route || !route.value()) co_return problem_of(FailCode::DirectoryUnavailable);
+  const auto& currency = currency_of(route.value()->route.currency);
+  co_return "{" + stored_members(stored, {stored.transfer, from, to, currency, caller}) + "}";
 }
 
-// `party`: only a transfer in which this account takes part; 0: any.
-Respond TransfersApi::show_found(directory::NamedRoute anchor, std::vector<TransferId> ids,
-                                 AccountId party, Instant deadline) {
-  const Problem not_found{ProblemCode::TransferNotFound, "there is no such transfer"};
-  const auto first_id = ids.front();
-  auto pending = find(std::move(anchor), std::move(ids), deadline);
+Respond TransfersApi::show_found(Search search, Caller caller, Instant deadline) {
+  const auto first_id = search.ids.front();
+  // Whose a transfer under way is, only its id says.
+  const bool may_see_waiting = may_see_history(caller, search.anchor.name);
+  auto pending = find(std::move(search.anchor), std::move(search.ids), deadline);
   auto found = co_await std::move(pending);
   if (!found) co_return to_response(found.error());
   if (!found.value().stored) {
-    if (!found.value().is_in_progress) co_return to_response(not_found);
+    const bool is_told = found.value().is_in_progress && may_see_waiting;
+    if (!is_told) co_return to_response(kNoTransfer);
     co_return to_response(
         Problem{ProblemCode::IdempotencyInProgress, "the transfer is under way; ask again"}.with(
             "id", first_id.to_string()));
   }
   auto& stored = *found.value().stored;
+  const auto party = search.party;
   const bool takes_part =
       party == AccountId() || stored.transfer.from == party || stored.transfer.to == party;
-  if (!takes_part) co_return to_response(not_found);
-  auto pending_json = stored_json(std::move(stored), deadline);
+  if (!takes_part) co_return to_response(kNoTransfer);
+  auto pending_json = stored_json(std::move(stored), std::move(caller), deadline);
   auto text = co_await std::move(pending_json);
   if (!text) co_return to_response(text.error());
   co_return HttpResponse{200, "application/json", std::move(text.value()), {}};
 }
 
-Respond TransfersApi::show(HttpRequest request, std::string text) {
+Respond TransfersApi::show(HttpRequest request, Caller caller, std::string text) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
-  const Problem not_found{ProblemCode::TransferNotFound, "there is no transfer with this id"};
   const auto id = TransferId::parse(text);
-  if (!id) co_return to_response(not_found);
+  if (!id) co_return to_response(kNoTransfer);
   auto pending_route = context_.routes.by_account(id->anchor(), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(directory_problem(route.error()));
-  if (!route.value()) co_return to_response(not_found);
+  if (!route.value()) co_return to_response(kNoTransfer);
   std::vector<TransferId> ids{*id};
-  auto pending = show_found(*route.value(), std::move(ids), AccountId(), deadline.value());
+  auto pending = show_found({*route.value(), std::move(ids), AccountId()}, std::move(caller),
+                            deadline.value());
   co_return co_await std::move(pending);
 }
 
-Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::string id_or_key) {
+Respond TransfersApi::show_of_user(HttpRequest request, Caller caller, std::string name,
+                                   std::string id_or_key) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
+  if (!may_see_account(caller, check_name(name).name)) co_return to_response(as_if_absent(name));
   auto pending_route = find_route(context_, std::move(name), deadline.value());
   const auto route = co_await std::move(pending_route);
   if (!route) co_return to_response(route.error());
@@ -365,7 +378,8 @@ Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::s
     if (!anchor) co_return to_response(directory_problem(anchor.error()));
     if (anchor.value()) {
       std::vector<TransferId> ids{*id};
-      auto pending = show_found(*anchor.value(), std::move(ids), account, deadline.value());
+      auto pending =
+          show_found({*anchor.value(), std::move(ids), account}, caller, deadline.value());
       const auto found = co_await std::move(pending);
       if (found.status != 404) co_return found;
     }
@@ -373,7 +387,8 @@ Respond TransfersApi::show_of_user(HttpRequest request, std::string name, std::s
   std::vector<TransferId> ids;
   if (id && id->anchor() == account) ids.push_back(*id);
   ids.emplace_back(account, suffix_of_key(id_or_key));  // a key may look like an id
-  auto pending = show_found(route.value(), std::move(ids), AccountId(), deadline.value());
+  auto pending =
+      show_found({route.value(), std::move(ids), AccountId()}, std::move(caller), deadline.value());
   co_return co_await std::move(pending);
 }
 

@@ -6,6 +6,7 @@
 
 #include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/context.hpp"
+#include "coordinator/io/api/transfer_text.hpp"
 
 namespace koshel::coordinator {
 
@@ -13,10 +14,11 @@ class TransfersApi {
  public:
   explicit TransfersApi(ApiContext context) : context_(context) {}
 
-  Respond transfer(platform::HttpRequest request);
-  Respond transfer_batch(platform::HttpRequest request);
-  Respond show(platform::HttpRequest request, std::string id);
-  Respond show_of_user(platform::HttpRequest request, std::string name, std::string id_or_key);
+  Respond transfer(platform::HttpRequest request, Caller caller);
+  Respond transfer_batch(platform::HttpRequest request, Caller caller);
+  Respond show(platform::HttpRequest request, Caller caller, std::string id);
+  Respond show_of_user(platform::HttpRequest request, Caller caller, std::string name,
+                       std::string id_or_key);
 
  private:
   struct Wish {  // what a client asks, as far as its syntax goes
@@ -46,19 +48,30 @@ class TransfersApi {
     std::size_t next = 0;  // of `places`
   };
 
-  static Checked<Wish> read_wish(const boost::json::value& value, std::optional<std::string> key,
-                                 std::string_view key_field);
+  struct KeyPlace {
+    std::optional<std::string> key;  // that stands beside the transfer
+    std::string_view field;          // or the member that holds it
+  };
+  // What the caller may not do is PERMISSION_DENIED here: before anybody is looked up.
+  static Checked<Wish> read_wish(const boost::json::value& value, KeyPlace place,
+                                 const Caller& caller);
   static Checked<Plan> plan(Wish wish, const RoutesByName& routes);
   boost::asio::awaitable<Dones> carry_out(std::vector<Checked<Wish>> wishes, Instant deadline);
+  static std::variant<TransferAnswer, Problem> tell(const Done& done, const Caller& caller);
   boost::asio::awaitable<Problem> obstacle_or_key(const Plan& plan, Instant deadline);
   boost::asio::awaitable<void> answer_hindered(KeySearch& search);
   boost::asio::awaitable<void> answer_all_hindered(KeySearch search);
   boost::asio::awaitable<Checked<messages::FindTransferDone>> find(directory::NamedRoute anchor,
                                                                    std::vector<TransferId> ids,
                                                                    Instant deadline);
-  boost::asio::awaitable<Checked<std::string>> stored_json(StoredTransfer stored, Instant deadline);
-  Respond show_found(directory::NamedRoute anchor, std::vector<TransferId> ids, AccountId party,
-                     Instant deadline);
+  boost::asio::awaitable<Checked<std::string>> stored_json(StoredTransfer stored, Caller caller,
+                                                           Instant deadline);
+  struct Search {
+    directory::NamedRoute anchor;
+    std::vector<TransferId> ids;
+    AccountId party;  // only a transfer in which this account takes part; 0: any
+  };
+  Respond show_found(Search search, Caller caller, Instant deadline);
 
   ApiContext context_;
 };

@@ -200,9 +200,16 @@ Respond UsersApi::create_batch(HttpRequest request) {
 
 // ---- reading
 
-Respond UsersApi::show(HttpRequest request, std::string name) {
+Respond UsersApi::show(HttpRequest request, Caller caller, std::string name) {
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
+  if (!may_see_account(caller, check_name(name).name)) {
+    auto finding = find_route(context_, std::move(name), deadline.value());
+    const auto route = co_await std::move(finding);
+    if (!route) co_return to_response(route.error());
+    JsonMembers members;
+    co_return json_response(200, members.plain("name", route.value().name).object());
+  }
   auto pending = find_user(context_, std::move(name), deadline.value());
   const auto user = co_await std::move(pending);
   if (!user) co_return to_response(user.error());

@@ -13,10 +13,10 @@ class UsersApi {
 
   Respond create(platform::HttpRequest request);
   Respond create_batch(platform::HttpRequest request);
-  Respond show(platform::HttpRequest request, std::string name);
+  Respond show(platform::HttpRequest request, Caller caller, std::string name);
   Respond list(platform::HttpRequest request);
   Respond change(platform::HttpRequest request, std::string name);
-  Respond entries(platform::HttpRequest request, std::string name);
+  Respond entries(platform::HttpRequest request, Caller caller, std::string name);
 
  private:
   struct NewUser {

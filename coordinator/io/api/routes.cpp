@@ -1,0 +1,151 @@
+// What the API answers to, and who may ask for it. The first route that fits is taken; what
+// belongs to an account is decided where the account is known.
+
+#include "coordinator/io/api/api.hpp"
+#include "platform/crash_points.hpp"
+#include "platform/metrics.hpp"
+
+namespace koshel::coordinator {
+
+using platform::with_points;
+
+namespace {
+
+constexpr auto kTellers = Rule::only({Role::Teller, Role::Admin});
+constexpr auto kAuditors = Rule::only({Role::Auditor, Role::Admin});
+constexpr auto kStaff = Rule::only({Role::Teller, Role::Auditor, Role::Admin});
+constexpr auto kAdmins = Rule::only({Role::Admin});
+
+Respond answer(platform::HttpResponse response) {
+  co_return response;
+}
+
+Respond plain(int status, std::string text) {
+  return answer({status, "text/plain; charset=utf-8", std::move(text) + "\n", {}});
+}
+
+}  // namespace
+
+Respond Api::ready() {
+  return context_.service.is_ready() ? plain(200, "ready")
+                                     : plain(503, "the directory cannot be reached");
+}
+
+std::span<const Api::Route> Api::routes() {
+  static constexpr Route kRoutes[] = {
+      {"POST", "/v1/transfers", Rule::known(),
+       [](Api& api, Call call) {
+         return with_points<"coordinator.serve">(
+             api.transfers_.transfer(std::move(call.request), std::move(call.caller)));
+       }},
+      {"POST", "/v1/transfers/batch", Rule::known(),
+       [](Api& api, Call call) {
+         return with_points<"coordinator.serve">(
+             api.transfers_.transfer_batch(std::move(call.request), std::move(call.caller)));
+       }},
+      {"GET", "/v1/transfers/{}", Rule::known(),
+       [](Api& api, Call call) {
+         return api.transfers_.show(std::move(call.request), std::move(call.caller),
+                                    std::move(call.arguments[0]));
+       }},
+      {"GET", "/v1/users/{}", Rule::known(),
+       [](Api& api, Call call) {
+         return api.users_.show(std::move(call.request), std::move(call.caller),
+                                std::move(call.arguments[0]));
+       }},
+      {"PATCH", "/v1/users/{}", kTellers,
+       [](Api& api, Call call) {
+         return with_points<"coordinator.serve">(
+             api.users_.change(std::move(call.request), std::move(call.arguments[0])));
+       }},
+      {"GET", "/v1/users/{}/entries", Rule::known(),
+       [](Api& api, Call call) {
+         return api.users_.entries(std::move(call.request), std::move(call.caller),
+                                   std::move(call.arguments[0]));
+       }},
+      {"GET", "/v1/users/{}/transfers/{}", Rule::known(),
+       [](Api& api, Call call) {
+         return api.transfers_.show_of_user(std::move(call.request), std::move(call.caller),
+                                            std::move(call.arguments[0]),
+                                            std::move(call.arguments[1]));
+       }},
+      {"GET", "/v1/users", kStaff,
+       [](Api& api, Call call) { return api.users_.list(std::move(call.request)); }},
+      {"POST", "/v1/users", kTellers,
+       [](Api& api, Call call) {
+         return with_points<"coordinator.serve">(api.users_.create(std::move(call.request)));
+       }},
+      {"POST", "/v1/users/batch", kTellers,
+       [](Api& api, Call call) {
+         return with_points<"coordinator.serve">(api.users_.create_batch(std::move(call.request)));
+       }},
+      {"GET", "/v1/admin/shards", kAuditors,
+       [](Api& api, Call call) { return api.shards_.list(std::move(call.request)); }},
+      {"POST", "/v1/admin/shards", kAdmins,
+       [](Api& api, Call call) { return api.shards_.add(std::move(call.request)); }},
+      {"DELETE", "/v1/admin/shards/{}", kAdmins,
+       [](Api& api, Call call) {
+         return api.shards_.remove(std::move(call.request), std::move(call.arguments[0]));
+       }},
+      {"POST", "/v1/admin/shards/{}/drain", kAdmins,
+       [](Api& api, Call call) {
+         return api.shards_.drain(std::move(call.request), std::move(call.arguments[0]));
+       }},
+      {"GET", "/v1/admin/rebalance", kAuditors,
+       [](Api& api, Call call) { return api.rebalance_.show(std::move(call.request)); }},
+      {"POST", "/v1/admin/rebalance", kAdmins,
+       [](Api& api, Call call) { return api.rebalance_.act(std::move(call.request)); }},
+      {"GET", "/v1/admin/rebalance/plan", kAuditors,
+       [](Api& api, Call call) { return api.rebalance_.plan(std::move(call.request)); }},
+      {"POST", "/v1/admin/audit", kAuditors,
+       [](Api& api, Call call) { return api.audit_.run(std::move(call.request)); }},
+      {"GET", "/v1/admin/rounds/unresolved", kAuditors,
+       [](Api& api, Call call) { return api.shards_.unresolved(std::move(call.request)); }},
+      {"POST", "/v1/login", Rule::open(),
+       [](Api& api, Call call) { return api.access_.login(std::move(call.request)); }},
+      {"POST", "/v1/logout", Rule::known(),
+       [](Api& api, Call call) { return api.access_.logout(std::move(call.caller)); }},
+      {"GET", "/v1/whoami", Rule::known(),
+       [](Api& api, Call call) { return api.access_.whoami(std::move(call.caller)); }},
+      {"PUT", "/v1/users/{}/password", Rule::known(),
+       [](Api& api, Call call) {
+         return api.access_.set_password(std::move(call.request), std::move(call.caller),
+                                         std::move(call.arguments[0]));
+       }},
+      {"PUT", "/v1/admin/roles/{}", kAdmins,
+       [](Api& api, Call call) {
+         return api.staff_.set_roles(std::move(call.request), std::move(call.arguments[0]));
+       }},
+      {"POST", "/v1/admin/tokens", kAdmins,
+       [](Api& api, Call call) {
+         return api.staff_.add_token(std::move(call.request), std::move(call.caller));
+       }},
+      {"GET", "/v1/admin/tokens", kAdmins,
+       [](Api& api, Call call) { return api.staff_.list_tokens(std::move(call.request)); }},
+      {"DELETE", "/v1/admin/tokens/{}", kAdmins,
+       [](Api& api, Call call) { return api.staff_.remove_token(std::move(call.arguments[0])); }},
+      {"GET", "/healthz", Rule::open(), [](Api&, Call) { return plain(200, "alive"); }},
+      {"HEAD", "/healthz", Rule::open(), [](Api&, Call) { return plain(200, "alive"); }},
+      {"GET", "/readyz", Rule::open(), [](Api& api, Call) { return api.ready(); }},
+      {"HEAD", "/readyz", Rule::open(), [](Api& api, Call) { return api.ready(); }},
+      {"GET", "/metrics", kAuditors,
+       [](Api& api, Call) {
+         return answer({200, platform::MetricsPage::kContentType, api.metrics(), {}});
+       }},
+      {"HEAD", "/metrics", kAuditors,
+       [](Api& api, Call) {
+         return answer({200, platform::MetricsPage::kContentType, api.metrics(), {}});
+       }},
+      {"GET", "/openapi.yaml", Rule::open(),
+       [](Api&, Call) {
+         return answer({200, "application/yaml", std::string(openapi_text()), {}});
+       }},
+      {"HEAD", "/openapi.yaml", Rule::open(),
+       [](Api&, Call) {
+         return answer({200, "application/yaml", std::string(openapi_text()), {}});
+       }},
+  };
+  return kRoutes;
+}
+
+}  // namespace koshel::coordinator

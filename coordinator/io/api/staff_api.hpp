@@ -1,0 +1,21 @@
+#pragma once
+// /v1/admin/roles and /v1/admin/tokens: what people and services may do.
+
+#include "coordinator/io/api/access_api.hpp"
+
+namespace koshel::coordinator {
+
+class StaffApi {
+ public:
+  explicit StaffApi(AccessContext context) : context_(context) {}
+
+  Respond set_roles(platform::HttpRequest request, std::string name);
+  Respond add_token(platform::HttpRequest request, Caller caller);
+  Respond list_tokens(platform::HttpRequest request);
+  Respond remove_token(std::string id);
+
+ private:
+  AccessContext context_;
+};
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,41 @@
+#include "coordinator/logic/access.hpp"
+
+#include "base/name.hpp"
+
+namespace koshel::coordinator {
+namespace {
+
+bool has_world_side(Parties parties) {
+  return parties.from == kWorldName || parties.to == kWorldName;
+}
+
+bool reads_all(const Caller& caller) {
+  return caller.roles.has_any({Role::Auditor, Role::Admin});
+}
+
+}  // namespace
+
+bool owns(const Caller& caller, std::string_view name) {
+  return caller.how == Caller::How::Session && caller.name == name;
+}
+
+bool may_see_account(const Caller& caller, std::string_view name) {
+  return reads_all(caller) || caller.roles.has(Role::Teller) || owns(caller, name);
+}
+
+bool may_see_history(const Caller& caller, std::string_view name) {
+  return reads_all(caller) || owns(caller, name);
+}
+
+bool may_see_transfer(const Caller& caller, Parties parties) {
+  if (reads_all(caller) || owns(caller, parties.from) || owns(caller, parties.to)) return true;
+  return caller.roles.has(Role::Teller) && has_world_side(parties);
+}
+
+bool may_transfer(const Caller& caller, Parties parties) {
+  if (caller.roles.has(Role::Admin)) return true;
+  if (has_world_side(parties)) return caller.roles.has(Role::Teller);
+  return owns(caller, parties.from);
+}
+
+}  // namespace koshel::coordinator

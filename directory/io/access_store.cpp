@@ -1,0 +1,331 @@
+#include "directory/io/access_store.hpp"
+
+#include <algorithm>
+
+#include "platform/pg_array.hpp"
+
+namespace koshel::directory {
+
+namespace asio = boost::asio;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+namespace {
+
+std::string hex_of(const TokenHash& token) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const auto byte : token) text += {kDigits[byte >> 4], kDigits[byte & 15]};
+  return text;
+}
+
+std::string array_of(Roles roles) {
+  return platform::pg_array(roles.names(), [](std::string_view name) { return name; });
+}
+
+std::optional<Timestamp> time_of(const pqxx::field& field) {
+  if (field.is_null()) return std::nullopt;
+  return Timestamp(microseconds(field.as<std::int64_t>()));
+}
+
+std::optional<std::int64_t> micros_of(std::optional<Timestamp> at) {
+  return at ? std::optional(at->time_since_epoch().count()) : std::nullopt;
+}
+
+}  // namespace
+
+// ---- logging in
+
+namespace {
+// Where a name has logged in before, its failures are counted apart: who guesses elsewhere cannot
+// slow its owner down.
+constexpr auto kFailureKeys =
+    "select 'address', $2::text union all select 'name', case when exists "
+    "(select from login_addresses where name = $1 and address = $2) "
+    "then $1::text || ' ' || $2::text else $1::text end";
+constexpr auto kForgetFailures =
+    "delete from login_failures where ctid = any(array(select ctid from login_failures "
+    "where last_at < now() - $1 * interval '1 millisecond' limit 100 for update skip locked))";
+constexpr auto kReadFailures =
+    "select kind, key, count, greatest(0, floor(extract(epoch from clock_timestamp() - last_at) "
+    "* 1000))::bigint from login_failures f join unnest($1::text[], $2::text[]) as k (kind, key) "
+    "using (kind, key) order by kind, key for update of f";
+constexpr auto kAddFailures =
+    "insert into login_failures (kind, key) select * from unnest($1::text[], $2::text[]) as k "
+    "(kind, key) order by kind, key on conflict do nothing";
+constexpr auto kCountFailure =
+    "update login_failures set count = $3, last_at = clock_timestamp() "
+    "where kind = $1 and key = $2";
+constexpr auto kExcuse =
+    "update login_failures f set count = greatest(0, count - 1) "
+    "from unnest($1::text[], $2::text[]) as k (kind, key) where f.kind = k.kind and f.key = k.key";
+
+struct FailureKeys {
+  std::string kinds;
+  std::string keys;
+};
+
+FailureKeys keys_of(pqxx::work& work, const LoginSource& source) {
+  std::vector<std::string> kinds;
+  std::vector<std::string> keys;
+  for (const auto& row : work.exec_params(kFailureKeys, source.name, source.address)) {
+    kinds.push_back(row[0].as<std::string>());
+    keys.push_back(row[1].as<std::string>());
+  }
+  const auto array = [](const std::vector<std::string>& texts) {
+    return platform::pg_array(texts, [](const auto& text) -> std::string_view { return text; });
+  };
+  return {array(kinds), array(keys)};
+}
+
+// The time to wait; if there is none, the attempt is counted.
+milliseconds count_attempt(pqxx::work& work, const LoginSource& source,
+                           const ThrottleRules& rules) {
+  const auto [kinds, keys] = keys_of(work, source);
+  work.exec_params(kAddFailures, kinds, keys);
+  const auto rows = work.exec_params(kReadFailures, kinds, keys);
+  const auto rule_of = [&rules](const pqxx::row& row) -> const ThrottleRule& {
+    return row[0].as<std::string>() == "name" ? rules.name : rules.address;
+  };
+  const auto failures_of = [](const pqxx::row& row) {
+    return LoginFailures{row[2].as<int>(), milliseconds(row[3].as<std::int64_t>())};
+  };
+  milliseconds wait{0};
+  for (const auto& row : rows) wait = std::max(wait, wait_of(failures_of(row), rule_of(row)));
+  if (wait > milliseconds(0)) return wait;
+  for (const auto& row : rows) {
+    work.exec_params(kCountFailure, row[0].c_str(), row[1].c_str(),
+                     failures_after(failures_of(row), rule_of(row)));
+  }
+  return wait;
+}
+
+void excuse_attempt(pqxx::work& work, const LoginSource& source) {
+  const auto [kinds, keys] = keys_of(work, source);
+  work.exec_params(kExcuse, kinds, keys);
+}
+
+}  // namespace
+
+asio::awaitable<Result<LoginAttempt>> AccessStore::begin_login(LoginSource source,
+                                                               Instant deadline) {
+  auto run = [source = std::move(source), rules = rules_](pqxx::connection& connection) {
+    pqxx::work work(connection);
+    const auto forgotten = std::max(forgotten_after(rules.name), forgotten_after(rules.address));
+    work.exec_params(kForgetFailures, forgotten.count());
+    LoginAttempt attempt;
+    attempt.wait = count_attempt(work, source, rules);
+    const auto rows = work.exec_params(
+        "select coalesce(password_hash, '') from logins where name = $1", source.name);
+    if (!rows.empty()) attempt.password_hash = rows[0][0].as<std::string>();
+    work.commit();
+    return attempt;
+  };
+  auto pending = pool_.run(std::move(run), deadline);
+  co_return co_await std::move(pending);
+}
+
+namespace {
+constexpr auto kLockLogin =
+    "select array_to_string(roles, ','), exists (select from users u where u.name = l.name) "
+    "from logins l where name = $1 and password_hash = $2 for no key update";
+constexpr auto kAddSession =
+    "insert into tokens (hash, kind, name, expires_at) values (decode($1, 'hex'), 'session', $2, "
+    "now() + $3 * interval '1 millisecond') "
+    "returning (extract(epoch from expires_at) * 1000000)::bigint";
+constexpr auto kForgetSessions =
+    "delete from tokens where id = any(array(select id from tokens where expires_at < now() "
+    "limit 1000 for update skip locked))";
+constexpr auto kEndOldSessions =
+    "delete from tokens where id in (select id from tokens where name = $1 order by id desc "
+    "offset $2)";
+constexpr auto kRememberAddress =
+    "insert into login_addresses (name, address) values ($1, $2) "
+    "on conflict (name, address) do update set last_at = now()";
+constexpr auto kForgetAddresses =
+    "delete from login_addresses where name = $1 and address in (select address from "
+    "login_addresses where name = $1 order by last_at desc offset 32)";
+}  // namespace
+
+asio::awaitable<Result<std::optional<Session>>> AccessStore::end_login(NewSession session) {
+  auto run = [session =
+                  std::move(session)](pqxx::connection& connection) -> std::optional<Session> {
+    const auto& name = session.source.name;
+    pqxx::work work(connection);
+    const auto rows = work.exec_params(kLockLogin, name, session.password_hash);
+    if (rows.empty()) return std::nullopt;
+    Session opened{parse_roles(rows[0][0].as<std::string>()), Timestamp()};
+    if (rows[0][1].as<bool>()) opened.roles.add(Role::User);
+    if (!session.new_hash.empty()) {
+      work.exec_params("update logins set password_hash = $2 where name = $1", name,
+                       session.new_hash);
+    }
+    work.exec(kForgetSessions);
+    const auto added =
+        work.exec_params(kAddSession, hex_of(session.token), name, session.lasts.count());
+    opened.expires_at = *time_of(added[0][0]);
+    work.exec_params(kEndOldSessions, name, session.sessions_max);
+    excuse_attempt(work, session.source);
+    work.exec_params(kRememberAddress, name, session.source.address);
+    work.exec_params(kForgetAddresses, name);
+    work.commit();
+    return opened;
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> AccessStore::excuse(LoginSource source) {
+  auto run = [source = std::move(source)](pqxx::connection& connection) {
+    pqxx::work work(connection);
+    excuse_attempt(work, source);
+    work.commit();
+    return true;
+  };
+  auto pending = pool_.run(std::move(run));
+  const auto done = co_await std::move(pending);
+  if (!done) co_return done.error();
+  co_return success();
+}
+
+// ---- tokens
+
+namespace {
+constexpr auto kFindToken =
+    "select t.kind = 'session', coalesce(t.name, t.label), "
+    "array_to_string(coalesce(l.roles, t.roles), ','), "
+    "exists (select from users u where u.name = t.name), "
+    "(extract(epoch from t.expires_at) * 1000000)::bigint "
+    "from tokens t left join logins l on l.name = t.name "
+    "where t.hash = decode($1, 'hex') and (t.expires_at is null or t.expires_at > now())";
+constexpr auto kEndSession =
+    "delete from tokens where hash = decode($1, 'hex') and kind = 'session'";
+}  // namespace
+
+asio::awaitable<Result<std::optional<TokenOwner>>> AccessStore::find_token(TokenHash token,
+                                                                           Instant deadline) {
+  auto run = [token](pqxx::connection& connection) -> std::optional<TokenOwner> {
+    pqxx::nontransaction session(connection);
+    const auto rows = session.exec_params(kFindToken, hex_of(token));
+    if (rows.empty()) return std::nullopt;
+    const auto row = rows[0];
+    TokenOwner owner{row[0].as<bool>(), row[1].as<std::string>(),
+                     parse_roles(row[2].as<std::string>()), time_of(row[4])};
+    if (row[3].as<bool>()) owner.roles.add(Role::User);
+    return owner;
+  };
+  auto pending = pool_.run(std::move(run), deadline);
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> AccessStore::end_session(TokenHash token) {
+  auto run = [token](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    session.exec_params(kEndSession, hex_of(token));
+    return true;
+  };
+  auto pending = pool_.run(std::move(run));
+  const auto done = co_await std::move(pending);
+  if (!done) co_return done.error();
+  co_return success();
+}
+
+namespace {
+constexpr auto kAddToken =
+    "insert into tokens (hash, kind, label, roles, created_by, expires_at) values "
+    "(decode($1, 'hex'), 'api', $2, $3, $4, 'epoch'::timestamptz + $5 * interval '1 microsecond') "
+    "returning id, (extract(epoch from created_at) * 1000000)::bigint";
+constexpr auto kTokensAfter =
+    "select id, label, array_to_string(roles, ','), created_by, "
+    "(extract(epoch from created_at) * 1000000)::bigint, "
+    "(extract(epoch from expires_at) * 1000000)::bigint "
+    "from tokens where kind = 'api' and id > $1 order by id limit $2";
+}  // namespace
+
+asio::awaitable<Result<ApiToken>> AccessStore::add_token(NewApiToken token) {
+  auto run = [token = std::move(token)](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    const auto row =
+        session.exec_params(kAddToken, hex_of(token.token), token.label, array_of(token.roles),
+                            token.created_by, micros_of(token.expires_at))[0];
+    return ApiToken{row[0].as<std::int64_t>(), token.label,      token.roles,
+                    token.created_by,          *time_of(row[1]), token.expires_at};
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<std::vector<ApiToken>>> AccessStore::tokens_after(std::int64_t after,
+                                                                         int limit,
+                                                                         Instant deadline) {
+  auto run = [after, limit](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    std::vector<ApiToken> tokens;
+    for (const auto& row : session.exec_params(kTokensAfter, after, limit)) {
+      tokens.push_back({row[0].as<std::int64_t>(), row[1].as<std::string>(),
+                        parse_roles(row[2].as<std::string>()), row[3].as<std::string>(),
+                        *time_of(row[4]), time_of(row[5])});
+    }
+    return tokens;
+  };
+  auto pending = pool_.run(std::move(run), deadline);
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<bool>> AccessStore::remove_token(std::int64_t id) {
+  auto run = [id](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    return session.exec_params("delete from tokens where kind = 'api' and id = $1", id)
+               .affected_rows() == 1;
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+// ---- passwords and roles
+
+namespace {
+constexpr auto kChangePassword =
+    "update logins set password_hash = $2 where name = $1 and password_hash = $3";
+constexpr auto kSetPassword =
+    "insert into logins (name, password_hash) select $1, $2 "
+    "where exists (select from users where name = $1) or exists (select from logins where name = "
+    "$1) "
+    "on conflict (name) do update set password_hash = excluded.password_hash";
+constexpr auto kEndOtherSessions =
+    "delete from tokens where name = $1 and hash <> decode($2, 'hex')";
+constexpr auto kSetRoles =
+    "insert into logins (name, roles) values ($1, $2) "
+    "on conflict (name) do update set roles = excluded.roles";
+}  // namespace
+
+asio::awaitable<Result<bool>> AccessStore::set_password(NewPassword password) {
+  auto run = [password = std::move(password)](pqxx::connection& connection) {
+    pqxx::work work(connection);
+    const auto changed =
+        password.old_hash.empty()
+            ? work.exec_params(kSetPassword, password.name, password.hash)
+            : work.exec_params(kChangePassword, password.name, password.hash, password.old_hash);
+    if (changed.affected_rows() == 0) return false;
+    work.exec_params(kEndOtherSessions, password.name,
+                     password.session ? hex_of(*password.session) : "");
+    work.commit();
+    return true;
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> AccessStore::set_roles(std::string name, Roles roles) {
+  auto run = [name = std::move(name), roles](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    session.exec_params(kSetRoles, name, array_of(roles));
+    return true;
+  };
+  auto pending = pool_.run(std::move(run));
+  const auto done = co_await std::move(pending);
+  if (!done) co_return done.error();
+  co_return success();
+}
+
+}  // namespace koshel::directory
