@@ -34,6 +34,15 @@ class OperationTest(ApiCase):
             ("GET", "/v1/admin/rebalance/plan"): (None, 200),
             ("GET", "/v1/admin/rounds/unresolved"): (None, 200),
             ("POST", "/v1/admin/audit"): (None, 200),
+            ("GET", "/v1/whoami"): (None, 200),
+            ("GET", "/v1/admin/tokens"): (None, 200),
+            # Where nobody is asked who they are, there is nothing to log in to.
+            ("POST", "/v1/login"): ({"name": user, "password": "a good password"}, 400),
+            ("POST", "/v1/logout"): (None, 400),
+            ("PUT", "/v1/users/{name}/password"): ({"password": "a good password"}, 400),
+            ("PUT", "/v1/admin/roles/{name}"): ({"roles": ["teller"]}, 400),
+            ("POST", "/v1/admin/tokens"): ({"label": "robot", "roles": ["teller"]}, 400),
+            ("DELETE", "/v1/admin/tokens/{id}"): (None, 404),
         }
         for path, method in itertools.product(("/healthz", "/readyz", "/metrics", "/openapi.yaml"),
                                               ("GET", "HEAD")):

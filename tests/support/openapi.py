@@ -56,7 +56,7 @@ class OpenApi:
         schema = described["content"]["application/json"]["schema"]
         shape = self._resolve(schema)
         (member, array), *others = shape["properties"].items()
-        if others or array.get("type") != "array":
+        if others or array.get("type") != "array" or "results" not in reply.json:
             return self._validate(what + ": accepted, but the request", schema, asked)
         for item, result in zip(asked[member], reply.json["results"], strict=True):
             if result["status"] in DONE:

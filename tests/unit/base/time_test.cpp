@@ -32,5 +32,26 @@ TEST(Timestamp, BeforeTheEpochCountsForwardWithinItsSecond) {
   EXPECT_EQ(format_rfc3339(at(-1)), "1969-12-31T23:59:59.999999Z");
 }
 
+TEST(Timestamp, IsReadAsItIsWritten) {
+  for (const auto* text : {"2028-02-29T23:59:59.999999Z", "1970-01-01T00:00:00.000001Z"}) {
+    const auto read = parse_rfc3339(text);
+    ASSERT_TRUE(read.has_value()) << text;
+    EXPECT_EQ(format_rfc3339(*read), text);
+  }
+  EXPECT_EQ(parse_rfc3339("2030-01-31T00:00:00Z"), parse_rfc3339("2030-01-31T00:00:00.000000Z"));
+  EXPECT_EQ(parse_rfc3339("2030-01-31T00:00:00.5Z"), parse_rfc3339("2030-01-31T00:00:00.500000Z"));
+}
+
+TEST(Timestamp, WhatIsNoTimeIsRefused) {
+  for (const auto* text :
+       {"", "Z", "2030-01-31", "2030-01-31T00:00:00", "2030-01-31T00:00:00+00:00",
+        "2030-02-30T00:00:00Z", "2030-13-01T00:00:00Z", "2030-01-31T24:00:00Z",
+        "2030-01-31T00:60:00Z", "2030-01-31T00:00:60Z", "2030-01-31 00:00:00Z",
+        "2030-01-31T00:00:00.Z", "2030-01-31T00:00:00.1234567Z", "2030-01-31T00:00:00.xZ",
+        "-030-01-31T00:00:00Z", "2030-01-31T00:00:00ZZ"}) {
+    EXPECT_EQ(parse_rfc3339(text), std::nullopt) << text;
+  }
+}
+
 }  // namespace
 }  // namespace koshel
