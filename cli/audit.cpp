@@ -60,7 +60,8 @@ void register_audit(CLI::App& app, Console& console) {
       "  copies     histories without an owner are those of users who move\n"
       "  decided    what was decided has been applied on every shard concerned\n"
       "  in_doubt   nothing is prepared for longer than agents wait before they settle it "
-      "themselves",
+      "themselves\n"
+      "  trail      no row of the audit trail was changed or is missing",
       std::make_shared<AuditOptions>(), run_audit);
   add_examples(command, {"koshel audit", "koshel --output json audit"});
 }

@@ -33,7 +33,7 @@ struct Coordinator {
         config(the_config),
         service(loop, config, pool, incarnation,
                 [this](const std::string& reason) { give_up(reason); }),
-        api({service, service.routes(), config}, loop.get_executor(), pool),
+        api({service, service.routes(), config}, loop.get_executor(), pool, incarnation),
         server(loop,
                {config.coordinator.listen, config.coordinator.http,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },

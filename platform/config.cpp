@@ -123,6 +123,7 @@ void read_auth(ConfigSection section, AuthConfig& auth) {
   section.number("sessions_max", auth.sessions_max, {1, 10'000});
   section.time("token_cache_ms", auth.token_cache, {1, 4'000});
   section.number("tokens_cached_max", auth.tokens_cached_max, {1, 10'000'000});
+  section.number("audit_waiting_max", auth.audit_waiting_max, {1, 1'000'000});
   section.section("passwords",
                   [&](ConfigSection passwords) { read_passwords(passwords, auth.passwords); });
   section.section("throttle",

@@ -88,6 +88,7 @@ struct AuthConfig {
   int sessions_max = 64;            // of one name; a new one ends the oldest
   milliseconds token_cache{2'000};  // how old the knowledge of a token may be
   int tokens_cached_max = 100'000;
+  int audit_waiting_max = 10'000;  // entries of the audit trail that wait for the directory
   PasswordConfig passwords;
   ThrottleConfig throttle;
 };

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/name.hpp"
+#include "directory/io/audit_log_store.hpp"
 
 namespace koshel::coordinator {
 
@@ -97,6 +98,9 @@ asio::awaitable<CutResult<std::vector<AuditCheck>>> Audit::run() {
   if (!told) co_return told.error();
   auto checking = check_in_doubt();
   co_await std::move(checking);
+  auto walking = check_trail();
+  const auto walked = co_await std::move(walking);
+  if (!walked) co_return walked.error();
   co_return std::move(checks_);
 }
 
@@ -150,6 +154,7 @@ void Audit::describe(const Dones& dones) {
        count(static_cast<std::int64_t>(commits_)) + " decisions in the log are applied",
        {}},
       {"in_doubt", "nothing is prepared for longer than " + seconds_text(in_doubt), {}},
+      {"trail", "", {}},
   };
 }
 
@@ -347,6 +352,17 @@ asio::awaitable<void> Audit::check_in_doubt() {
                               " before the cut and is not settled");
     }
   }
+}
+
+asio::awaitable<CutResult<void>> Audit::check_trail() {
+  auto read = [](pqxx::connection& connection) { return directory::check_audit_log(connection); };
+  auto reading = cut_.read(std::move(read));
+  auto found = co_await std::move(reading);
+  if (!found) co_return found.error();
+  check("trail").detail =
+      std::to_string(found.value().rows) + " rows of the audit trail, each follows the one before";
+  check("trail").findings = std::move(found.value().faults);
+  co_return success();
 }
 
 }  // namespace koshel::coordinator

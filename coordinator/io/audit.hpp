@@ -40,6 +40,7 @@ class Audit {
   boost::asio::awaitable<CutResult<void>> look_into(Differing differing);
   boost::asio::awaitable<CutResult<void>> tell_findings(const Dones& dones);
   boost::asio::awaitable<void> check_in_doubt();
+  boost::asio::awaitable<CutResult<void>> check_trail();
   void describe(const Dones& dones);
   void check_sum(const Dones& dones);
   void check_worlds(const Dones& dones);

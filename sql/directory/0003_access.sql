@@ -42,3 +42,67 @@ create table login_addresses (
   last_at timestamptz not null default now(),
   primary key (name, address)
 );
+
+-- What was done and refused, by whom: see docs/adr/0025-the-audit-trail.md. Rows are only ever added, each with the
+-- hash of its content and of the hash before.
+create table audit_log (
+  sequence bigint primary key,
+  at       timestamptz not null,
+  entry    json not null,                            -- kept as it was written, letter by letter
+  hash     bytea not null
+);
+
+-- The newest row, which no row after it can speak for.
+create table audit_log_head (
+  only_row boolean primary key default true check (only_row),
+  sequence bigint not null default 0,
+  hash     bytea not null default ''
+);
+insert into audit_log_head default values;
+
+-- The newest batch of each coordinator: one whose answer was lost is sent again, and must not be there twice.
+create table audit_writers (
+  incarnation bigint primary key references incarnations on delete cascade,
+  batch       bigint not null
+);
+
+create function refuse_change() returns trigger
+language plpgsql as $$
+begin
+  raise exception '% is append-only', tg_table_name;
+end
+$$;
+create trigger audit_log_is_append_only before update or delete or truncate on audit_log
+  for each statement execute function refuse_change();
+
+create function audit_hash(p_before bytea, p_sequence bigint, p_at timestamptz, p_entry json) returns bytea
+language sql stable as $$
+  select sha256(p_before || int8send(p_sequence) || int8send((extract(epoch from p_at) * 1000000)::bigint)
+                || convert_to(p_entry::text, 'UTF8'))
+$$;
+
+-- Adds rows. The one who does has the head's row until the transaction's end. Without an incarnation: no batch.
+create function append_audit(p_incarnation bigint, p_batch bigint, p_entries json[]) returns void
+language plpgsql as $$
+declare
+  head  audit_log_head;
+  entry json;
+  now   timestamptz;
+begin
+  select h.* into head from audit_log_head h for update;
+  if p_incarnation is not null then
+    insert into audit_writers as w (incarnation, batch) values (p_incarnation, p_batch)
+    on conflict (incarnation) do update set batch = excluded.batch where w.batch < excluded.batch;
+    if not found then
+      return;
+    end if;
+  end if;
+  now := clock_timestamp();
+  foreach entry in array p_entries loop
+    head.sequence := head.sequence + 1;
+    head.hash := audit_hash(head.hash, head.sequence, now, entry);
+    insert into audit_log (sequence, at, entry, hash) values (head.sequence, now, entry, head.hash);
+  end loop;
+  update audit_log_head set sequence = head.sequence, hash = head.hash;
+end
+$$;

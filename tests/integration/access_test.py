@@ -8,7 +8,7 @@ import tempfile
 import threading
 import unittest
 
-from tests.support.access_case import ADMIN_PASSWORD, SECONDS_TO_DIE, WEAK_HASH, AccessCase, AskingCoordinator
+from tests.support.access_case import ADMIN_PASSWORD, SECONDS_TO_DIE, WEAK_HASH, AccessCase, AskingCoordinator, quoted
 from tests.support.harness import BIN, wait_until
 
 OWNER, OTHER, TELLER, AUDITOR, ADMIN, SERVICE, NOBODY = (
@@ -53,6 +53,7 @@ RULES = {
     ("GET", "/v1/admin/rebalance/plan"): LOOK,
     ("GET", "/v1/admin/rounds/unresolved"): LOOK,
     ("POST", "/v1/admin/audit"): LOOK,
+    ("GET", "/v1/admin/audit-log"): LOOK,
     ("PUT", "/v1/admin/roles/{name}"): ACT,
     ("POST", "/v1/admin/tokens"): ACT,
     ("GET", "/v1/admin/tokens"): ACT,
@@ -370,6 +371,137 @@ class ThrottleTest(AccessCase):
         for thread in threads:
             thread.join()
         self.assertEqual((results.count(401), results.count(429)), (4, 12))
+
+
+class AuditTrailTest(AccessCase):
+    def setUp(self):
+        super().setUp()
+        self.start = self.rows()[0]["sequence"]
+
+    def rows(self, path="/v1/admin/audit-log?limit=1000"):
+        return self.admin.call("GET", path).json["items"]
+
+    def since(self):
+        """(who, what, target, status, code) of the rows of this test, oldest first."""
+        return [(row["who"], row["what"], row["target"], row["status"], row["code"])
+                for row in reversed(self.rows()) if row["sequence"] > self.start]
+
+    def test_who_did_what_with_which_outcome(self):
+        user, teller, auditor = self.make_user("user"), self.make_staff("teller"), self.make_staff("auditor")
+        self.start = self.rows()[0]["sequence"]
+        wish = {"from": "@world", "to": user.name, "amount": "5"}
+        deposit = teller.call("POST", "/v1/transfers", wish)
+        self.assertEqual(deposit.status, 201)
+        withdrawal = {"from": user.name, "to": "@world", "amount": "1"}
+        teller.call("POST", "/v1/transfers/batch", {"transfers": [wish, withdrawal, {**wish, "from": user.name}]})
+        user.call("POST", "/v1/transfers", wish)
+        user.call("POST", "/v1/transfers", {"from": user.name, "to": "nobody-" + self.mark, "amount": "1"})
+        user.call("GET", "/v1/admin/shards")
+        teller.call("PATCH", "/v1/users/" + user.name, {"status": "frozen"})
+        self.try_login(user.name, "a wrong password")
+        self.try_login("forged\nline \u2028", "a wrong password")
+        self.admin.call("POST", "/v1/admin/rebalance", {"action": "cancel"})
+        user.call("POST", "/v1/logout")
+        self.assertEqual(self.since(), [
+            (teller.name, "POST /v1/transfers", user.name, 201, None),
+            (teller.name, "POST /v1/transfers/batch", "", 200, None),
+            (user.name, "POST /v1/transfers", "", 403, "PERMISSION_DENIED"),
+            (user.name, "GET /v1/admin/shards", "", 403, "PERMISSION_DENIED"),
+            (teller.name, "PATCH /v1/users/{}", user.name, 200, None),
+            (None, "POST /v1/login", user.name, 401, "UNAUTHENTICATED"),
+            (None, "POST /v1/login", "(no name)", 401, "UNAUTHENTICATED"),
+            ("root", "POST /v1/admin/rebalance", "", 200, None),
+            (user.name, "POST /v1/logout", "", 204, None)])
+        rows = {(row["what"], row["status"]): row for row in self.rows() if row["sequence"] > self.start}
+        row = rows["POST /v1/transfers", 201]
+        self.assertEqual((row["id"], row["detail"], row["from"]), (deposit.json["id"], wish, "127.0.0.1"))
+        batch = rows["POST /v1/transfers/batch", 200]["detail"]
+        self.assertEqual({key: batch[key] for key in ("items", "deposits", "withdrawals", "denied")},
+                         {"items": 3, "deposits": 1, "withdrawals": 1, "denied": 1})
+        self.assertEqual(rows["PATCH /v1/users/{}", 200]["detail"], {"status": "frozen"})
+        self.assertEqual(auditor.call("GET", "/v1/admin/audit-log?limit=1").status, 200)
+
+    def test_no_row_has_a_secret_or_a_second_line(self):
+        user = self.make_user("user")
+        user.call("PUT", f"/v1/users/{user.name}/password",
+                  {"password": "quite a secret", "current_password": user.password})
+        token = self.admin.call("POST", "/v1/admin/tokens", {"label": "robot", "roles": ["user"]}).json["token"]
+        self.admin.call("PATCH", "/v1/users/" + quoted("line\nend"), {"status": "frozen"})
+        text = self.cluster.sql("directory", "select entry::text from audit_log order by sequence")
+        whole = "\n".join(row for (row,) in text)
+        for secret in ("quite a secret", user.password, user.token, token, ADMIN_PASSWORD):
+            self.assertNotIn(secret, whole)
+        self.assertIn('"target":"line\\nend"', whole)
+        self.assertEqual(len(whole.splitlines()), len(text))
+
+    def test_pages_go_back_in_time(self):
+        for _ in range(5):
+            self.log_in("root", ADMIN_PASSWORD)
+        seen, cursor = [], ""
+        while len(seen) < 6:
+            page = self.admin.call("GET", "/v1/admin/audit-log?limit=2" + cursor).json
+            seen += [row["sequence"] for row in page["items"]]
+            cursor = "&cursor=" + page["next_cursor"]
+        self.assertEqual(seen, list(range(seen[0], seen[0] - 6, -1)))
+        self.assertEqual(self.since(), [(None, "POST /v1/login", "root", 200, None)] * 5)
+
+    def trail(self):
+        reply = self.admin.call("POST", "/v1/admin/audit", b"")
+        self.assertEqual(reply.status, 200, reply.text)
+        return next(check for check in reply.json["checks"] if check["name"] == "trail")
+
+    def test_a_changed_or_missing_row_is_found(self):
+        for _ in range(4):
+            self.log_in("root", ADMIN_PASSWORD)
+        self.assertTrue(self.trail()["ok"])
+        last = self.rows()[0]["sequence"]
+        with self.assertRaisesRegex(AssertionError, "audit_log is append-only"):
+            self.cluster.sql("directory", "delete from audit_log")
+        sets = "alter table audit_log disable trigger all; {}; alter table audit_log enable trigger all"
+        rehash = ("update audit_log l set entry = '{{}}', hash = audit_hash(b.hash, l.sequence, l.at, '{{}}') "
+                  "from audit_log b where b.sequence = l.sequence - 1 and l.sequence = {}")
+        for damage, words in (
+                (f"update audit_log set entry = '{{}}' where sequence = {last - 2}", f"row {last - 2} was changed"),
+                (f"update audit_log set at = at - interval '1 s' where sequence = {last}", f"row {last} was changed"),
+                (rehash.format(last - 2), f"row {last - 1} was changed, or does not follow"),
+                (rehash.format(last), f"row {last} is not the newest one as it was"),
+                (f"delete from audit_log where sequence in ({last - 2}, {last - 1})",
+                 f"rows {last - 2} to {last - 1} are missing"),
+                (f"delete from audit_log where sequence = {last}", f"row {last} is missing at the end"),
+                ("delete from audit_log", f"rows 1 to {last} are missing at the end")):
+            with self.subTest(damage=damage):
+                self.cluster.sql("directory", "create table kept as table audit_log")
+                self.cluster.sql("directory", sets.format(damage))
+                found = self.trail()
+                # The call itself has left a row by now, upon what was left.
+                self.cluster.sql("directory", sets.format(
+                    f"delete from audit_log where sequence <= {last}; insert into audit_log table kept"))
+                self.cluster.sql("directory", "drop table kept; " + sets.format(
+                    f"delete from audit_log where sequence > {last}") + "; update audit_log_head set (sequence, hash) "
+                    f"= (select sequence, hash from audit_log where sequence = {last})")
+                self.assertFalse(found["ok"], found)
+                self.assertIn(words, found["detail"])
+        self.assertTrue(self.trail()["ok"])
+
+    def test_a_batch_whose_answer_was_lost_is_there_once(self):
+        add = "select append_audit((select max(id) from incarnations), 1000000, array['{}'::json])"
+        head = "select 'head', sequence from audit_log_head"
+        rows = self.cluster.sql("directory", f"begin; {head}; {add}; {head}; {add}; {head}; rollback")
+        before, after, again = (int(row[1]) for row in rows if row[0] == "head")
+        self.assertEqual((after, again), (before + 1, before + 1))
+
+    def test_while_the_trail_cannot_be_written_answers_come_and_rows_follow(self):
+        teller, user = self.make_staff("teller"), self.make_user("user")
+        self.start = self.rows()[0]["sequence"]
+        self.cluster.sql("directory", "alter table audit_log_head rename to away")
+        try:
+            deposit = teller.call("POST", "/v1/transfers", {"from": "@world", "to": user.name, "amount": "5"})
+            self.assertEqual(deposit.status, 201, deposit.text)
+        finally:
+            self.cluster.sql("directory", "alter table away rename to audit_log_head")
+        wait_until(lambda: self.since() == [(teller.name, "POST /v1/transfers", user.name, 201, None)],
+                   "the row follows")
+        self.assertTrue(self.trail()["ok"])
 
 
 class StartTest(unittest.TestCase):

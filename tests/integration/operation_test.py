@@ -36,6 +36,7 @@ class OperationTest(ApiCase):
             ("POST", "/v1/admin/audit"): (None, 200),
             ("GET", "/v1/whoami"): (None, 200),
             ("GET", "/v1/admin/tokens"): (None, 200),
+            ("GET", "/v1/admin/audit-log"): (None, 200),
             # Where nobody is asked who they are, there is nothing to log in to.
             ("POST", "/v1/login"): ({"name": user, "password": "a good password"}, 400),
             ("POST", "/v1/logout"): (None, 400),

@@ -80,7 +80,7 @@ asio::awaitable<Checked<std::optional<AccessApi::Proof>>> AccessApi::prove(
   co_return std::optional(Proof{hash, verdict.new_hash});
 }
 
-Respond AccessApi::login(HttpRequest request) {
+Respond AccessApi::login(HttpRequest request, Note* note) {
   if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
@@ -98,6 +98,7 @@ Respond AccessApi::login(HttpRequest request) {
   // A name that nobody can have is looked up, too: as one that nobody has.
   const auto [checked, fault] = check_name(name.value());
   const directory::LoginSource source{fault.empty() ? checked : "", address_of(request)};
+  if (note != nullptr) note->target = fault.empty() ? checked : "(no name)";
   auto proving = prove(source, std::move(password.value()), deadline.value());
   const auto proof = co_await std::move(proving);
   if (!proof) co_return to_response(proof.error());

@@ -4,6 +4,7 @@
 
 #include "coordinator/io/api/context.hpp"
 #include "coordinator/io/api/gate.hpp"
+#include "coordinator/io/api/note.hpp"
 #include "coordinator/io/api/password_pool.hpp"
 
 namespace koshel::coordinator {
@@ -23,7 +24,7 @@ class AccessApi {
  public:
   explicit AccessApi(AccessContext context) : context_(context) {}
 
-  Respond login(platform::HttpRequest request);
+  Respond login(platform::HttpRequest request, Note* note);  // null: no trail is kept
   Respond logout(Caller caller);
   Respond whoami(Caller caller);
   Respond set_password(platform::HttpRequest request, Caller caller, std::string name);

@@ -46,6 +46,24 @@ directory::ThrottleRules throttle_rules(const platform::ThrottleConfig& config) 
           {config.free_per_address, config.delay, config.delay_max, config.forgiven_every}};
 }
 
+constexpr int kDenied = 403;
+constexpr int kLimited = 429;
+
+AuditedCall audited_call(Trail trail, std::string_view method, std::string_view path,
+                         const std::vector<std::string>& arguments, const HttpRequest& request,
+                         const Caller& caller) {
+  const bool is_known = caller.how != Caller::How::Open;
+  return {std::string(method) + " " + std::string(path),
+          arguments.empty() ? "" : arguments.front(),
+          is_known ? std::optional(caller.name) : std::nullopt,
+          !is_known                            ? ""
+          : caller.how == Caller::How::Session ? "session"
+                                               : "token",
+          request.peer,
+          request.id,
+          trail == Trail::WithBody ? request.body : ""};
+}
+
 Problem denied(const Rule& rule) {
   std::string names;
   for (const auto name : rule.roles().names()) {
@@ -56,18 +74,23 @@ Problem denied(const Rule& rule) {
 
 }  // namespace
 
-Api::Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory)
+Api::Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory,
+         Incarnation incarnation)
     : context_(context),
       access_store_(directory, throttle_rules(context.config.auth.throttle)),
       gate_(loop, access_store_, context.config),
       passwords_(loop, context.config.auth.passwords),
+      audit_log_store_(directory),
+      trail_(loop, audit_log_store_, incarnation,
+             static_cast<std::size_t>(context.config.auth.audit_waiting_max)),
       users_(context),
       transfers_(context),
       shards_(context),
       rebalance_(context),
       audit_(context),
       access_({context, access_store_, gate_, passwords_}),
-      staff_({context, access_store_, gate_, passwords_}) {}
+      staff_({context, access_store_, gate_, passwords_}),
+      audit_log_(context, audit_log_store_) {}
 
 Respond Api::handle(HttpRequest request) {
   if (auto debug = platform::answer_crash_points(request)) return answer(std::move(*debug));
@@ -79,8 +102,8 @@ Respond Api::handle(HttpRequest request) {
       allowed.insert(route.method);
       continue;
     }
-    Call call{std::move(request), std::move(arguments), {}};
-    if (route.rule.is_open()) return route.handler(*this, std::move(call));
+    Call call{std::move(request), std::move(arguments), {}, nullptr};
+    if (route.rule.is_open()) return serve(route, std::move(call));
     if (auto caller = gate_.remembered(call.request)) {
       call.caller = std::move(*caller);
       return serve(route, std::move(call));
@@ -92,8 +115,37 @@ Respond Api::handle(HttpRequest request) {
 }
 
 Respond Api::serve(const Route& route, Call call) {
-  if (!route.rule.lets_in(call.caller)) return answer(to_response(denied(route.rule)));
+  const bool is_let_in = route.rule.lets_in(call.caller);
+  // Where nobody has a name there is nobody to put on record.
+  const bool is_on_record = context_.config.auth.mode != platform::AuthMode::None &&
+                            (route.trail != Trail::None || !is_let_in);
+  if (is_on_record) return serve_on_record(route, std::move(call));
+  if (!is_let_in) return answer(to_response(denied(route.rule)));
   return route.handler(*this, std::move(call));
+}
+
+// The row is there before the answer is. If the directory is silent it follows later: what was done
+// is done, and its outcome is not hidden.
+Respond Api::serve_on_record(const Route& route, Call call) {
+  if (!trail_.has_room()) co_return to_response(problem_of(FailCode::Overloaded));
+  const auto audited = audited_call(route.trail, route.method, route.path, call.arguments,
+                                    call.request, call.caller);
+  Note note;
+  call.note = &note;
+  const bool is_let_in = route.rule.lets_in(call.caller);
+  auto serving =
+      is_let_in ? route.handler(*this, std::move(call)) : answer(to_response(denied(route.rule)));
+  auto response = co_await std::move(serving);
+  const bool is_wanted =
+      route.trail == Trail::IfNoted ? note.is_wanted : route.trail != Trail::None;
+  const bool is_worth_a_row = response.status == kDenied ||
+                              (is_wanted && response.status != 400 && response.status != kLimited);
+  if (!is_worth_a_row) co_return response;
+  auto writing = trail_.write(
+      audit_entry(audited, note, response),
+      std::chrono::steady_clock::now() + context_.config.coordinator.directory_timeout);
+  co_await std::move(writing);
+  co_return response;
 }
 
 Respond Api::ask_and_serve(const Route& route, Call call) {

@@ -7,17 +7,20 @@
 
 #include "coordinator/io/api/access_api.hpp"
 #include "coordinator/io/api/audit_api.hpp"
+#include "coordinator/io/api/audit_log_api.hpp"
 #include "coordinator/io/api/rebalance_api.hpp"
 #include "coordinator/io/api/shards_api.hpp"
 #include "coordinator/io/api/staff_api.hpp"
 #include "coordinator/io/api/transfers_api.hpp"
 #include "coordinator/io/api/users_api.hpp"
+#include "coordinator/io/audit_trail.hpp"
 
 namespace koshel::coordinator {
 
 class Api {
  public:
-  Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory);
+  Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory,
+      Incarnation incarnation);
 
   Respond handle(platform::HttpRequest request);
   static platform::HttpResponse on_protocol_error(platform::ProtocolFault fault);
@@ -27,22 +30,29 @@ class Api {
     platform::HttpRequest request;
     std::vector<std::string> arguments;  // the segments at the path's `{}`
     Caller caller;
+    Note* note = nullptr;  // null: no trail is kept
   };
   // Without a rule there is no route.
   struct Route {
     using Handler = Respond (*)(Api& api, Call call);
     constexpr Route(std::string_view the_method, std::string_view the_path, Rule the_rule,
-                    Handler the_handler)
-        : method(the_method), path(the_path), rule(the_rule), handler(the_handler) {}
+                    Trail the_trail, Handler the_handler)
+        : method(the_method),
+          path(the_path),
+          rule(the_rule),
+          trail(the_trail),
+          handler(the_handler) {}
     std::string_view method;
     std::string_view path;  // `{}` stands for one segment
     Rule rule;
+    Trail trail;
     Handler handler;
   };
 
   static std::span<const Route> routes();
   Respond ask_and_serve(const Route& route, Call call);
   Respond serve(const Route& route, Call call);
+  Respond serve_on_record(const Route& route, Call call);
   Respond ready();
   std::string metrics() const;
 
@@ -50,6 +60,8 @@ class Api {
   directory::AccessStore access_store_;
   Gate gate_;
   PasswordPool passwords_;
+  directory::AuditLogStore audit_log_store_;
+  AuditTrail trail_;
   UsersApi users_;
   TransfersApi transfers_;
   ShardsApi shards_;
@@ -57,6 +69,7 @@ class Api {
   AuditApi audit_;
   AccessApi access_;
   StaffApi staff_;
+  AuditLogApi audit_log_;
 };
 
 // openapi.yaml, embedded at build time.

@@ -38,6 +38,8 @@ std::string Api::metrics() const {
                  pause_buckets, number(pauses.count), pauses.seconds)
       .gauge("routes_cached", "Routes remembered", number(context_.routes.cached()))
       .gauge("tokens_cached", "Tokens whose owner is remembered", number(gate_.cached()))
+      .gauge("audit_trail_waiting", "Entries of the audit trail that wait to be written",
+             number(trail_.waiting()))
       .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
   return page.text();
 }

@@ -211,13 +211,44 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
   co_return dones;
 }
 
+bool TransfersApi::has_world_side(const Wish& wish) {
+  return wish.from == kWorldName || wish.to == kWorldName;
+}
+
+// Counts, and the ids of the first and the last: the ledger has the rest.
+Note TransfersApi::note_of(const Dones& dones) {
+  std::int64_t deposits = 0;
+  std::int64_t withdrawals = 0;
+  std::int64_t denied = 0;
+  std::optional<TransferId> first;
+  TransferId last;
+  for (const auto& done : dones) {
+    if (!done) {
+      denied += done.error().code == ProblemCode::PermissionDenied ? 1 : 0;
+      continue;
+    }
+    const auto& plan = done.value().plan;
+    if (!has_world_side(plan.wish)) continue;
+    (plan.wish.from == kWorldName ? deposits : withdrawals) += 1;
+    last = plan.order.transfer.id;
+    if (!first) first = last;
+  }
+  JsonMembers members;
+  members.number("items", static_cast<std::int64_t>(dones.size()))
+      .number("deposits", deposits)
+      .number("withdrawals", withdrawals)
+      .number("denied", denied);
+  if (first) members.plain("first", first->to_string()).plain("last", last.to_string());
+  return {deposits + withdrawals + denied > 0, "", members.object()};
+}
+
 std::variant<TransferAnswer, Problem> TransfersApi::tell(const Done& done, const Caller& caller) {
   const auto& plan = done.plan;
   return answer_of(done.outcome,
                    {plan.order.transfer, plan.wish.from, plan.wish.to, *plan.currency, caller});
 }
 
-Respond TransfersApi::transfer(HttpRequest request, Caller caller) {
+Respond TransfersApi::transfer(HttpRequest request, Caller caller, Note* note) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto deadline = deadline_of(context_, request);
@@ -225,6 +256,10 @@ Respond TransfersApi::transfer(HttpRequest request, Caller caller) {
   const auto* key = request.header("idempotency-key");
   std::vector<Checked<Wish>> wishes;
   wishes.push_back(read_wish(body.value(), {key ? std::optional(*key) : std::nullopt, ""}, caller));
+  if (note != nullptr && wishes.front() && has_world_side(wishes.front().value())) {
+    const auto& wish = wishes.front().value();
+    *note = {true, wish.from == kWorldName ? wish.to : wish.from, request.body};
+  }
   auto pending = carry_out(std::move(wishes), deadline.value());
   const auto dones = co_await std::move(pending);
   if (!dones.front()) co_return to_response(dones.front().error());
@@ -241,7 +276,7 @@ Respond TransfersApi::transfer(HttpRequest request, Caller caller) {
   co_return response;
 }
 
-Respond TransfersApi::transfer_batch(HttpRequest request, Caller caller) {
+Respond TransfersApi::transfer_batch(HttpRequest request, Caller caller, Note* note) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto batch = read_batch(body.value(), "transfers");
@@ -261,6 +296,7 @@ Respond TransfersApi::transfer_batch(HttpRequest request, Caller caller) {
   }
   auto pending = carry_out(std::move(wishes), deadline.value());
   const auto dones = co_await std::move(pending);
+  if (note != nullptr) *note = note_of(dones);
   std::string results = "{\"results\":[";
   results.reserve(dones.size() * 320);
   for (const auto& done : dones) {

@@ -6,6 +6,7 @@
 
 #include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/context.hpp"
+#include "coordinator/io/api/note.hpp"
 #include "coordinator/io/api/transfer_text.hpp"
 
 namespace koshel::coordinator {
@@ -14,8 +15,9 @@ class TransfersApi {
  public:
   explicit TransfersApi(ApiContext context) : context_(context) {}
 
-  Respond transfer(platform::HttpRequest request, Caller caller);
-  Respond transfer_batch(platform::HttpRequest request, Caller caller);
+  // `note`: null, or for the audit trail: money that comes in or goes out, and what was denied.
+  Respond transfer(platform::HttpRequest request, Caller caller, Note* note);
+  Respond transfer_batch(platform::HttpRequest request, Caller caller, Note* note);
   Respond show(platform::HttpRequest request, Caller caller, std::string id);
   Respond show_of_user(platform::HttpRequest request, Caller caller, std::string name,
                        std::string id_or_key);
@@ -57,6 +59,8 @@ class TransfersApi {
                                  const Caller& caller);
   static Checked<Plan> plan(Wish wish, const RoutesByName& routes);
   boost::asio::awaitable<Dones> carry_out(std::vector<Checked<Wish>> wishes, Instant deadline);
+  static bool has_world_side(const Wish& wish);
+  static Note note_of(const Dones& dones);  // of a batch
   static std::variant<TransferAnswer, Problem> tell(const Done& done, const Caller& caller);
   boost::asio::awaitable<Problem> obstacle_or_key(const Plan& plan, Instant deadline);
   boost::asio::awaitable<void> answer_hindered(KeySearch& search);

@@ -167,7 +167,7 @@ Respond UsersApi::create(HttpRequest request) {
   co_return json_response(201, user_json(context_, created.front().value()));
 }
 
-Respond UsersApi::create_batch(HttpRequest request) {
+Respond UsersApi::create_batch(HttpRequest request, Note* note) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto batch = read_batch(body.value(), "users");
@@ -179,6 +179,13 @@ Respond UsersApi::create_batch(HttpRequest request) {
   for (const auto& value : *batch.value()) users.push_back(read_user(value));
   auto pending = create_users(std::move(users), deadline.value());
   const auto created = co_await std::move(pending);
+  if (note != nullptr) {
+    const auto made = std::ranges::count_if(created, [](const auto& user) { return bool(user); });
+    JsonMembers members;
+    note->detail = members.number("items", static_cast<std::int64_t>(created.size()))
+                       .number("created", made)
+                       .object();
+  }
   std::string results;
   for (const auto& user : created) {
     results += results.empty() ? "" : ",";

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "coordinator/io/api/context.hpp"
+#include "coordinator/io/api/note.hpp"
 
 namespace koshel::coordinator {
 
@@ -12,7 +13,7 @@ class UsersApi {
   explicit UsersApi(ApiContext context) : context_(context) {}
 
   Respond create(platform::HttpRequest request);
-  Respond create_batch(platform::HttpRequest request);
+  Respond create_batch(platform::HttpRequest request, Note* note);  // `note` may be null
   Respond show(platform::HttpRequest request, Caller caller, std::string name);
   Respond list(platform::HttpRequest request);
   Respond change(platform::HttpRequest request, std::string name);
