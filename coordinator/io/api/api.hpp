@@ -49,6 +49,7 @@ class Api {
     Handler handler;
   };
 
+  static const Route kRoutes[];
   static std::span<const Route> routes();
   Respond ask_and_serve(const Route& route, Call call);
   Respond serve(const Route& route, Call call);

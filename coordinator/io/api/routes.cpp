@@ -31,8 +31,7 @@ Respond Api::ready() {
                                      : plain(503, "the directory cannot be reached");
 }
 
-std::span<const Api::Route> Api::routes() {
-  static constexpr Route kRoutes[] = {
+const Api::Route Api::kRoutes[] = {
       {"POST", "/v1/transfers", Rule::known(), Trail::IfNoted,
        [](Api& api, Call call) {
          return with_points<"coordinator.serve">(
@@ -149,7 +148,9 @@ std::span<const Api::Route> Api::routes() {
        [](Api&, Call) {
          return answer({200, "application/yaml", std::string(openapi_text()), {}});
        }},
-  };
+};
+
+std::span<const Api::Route> Api::routes() {
   return kRoutes;
 }
 
