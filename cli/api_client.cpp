@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "cli/output.hpp"
+#include "cli/printable.hpp"
+#include "cli/tokens.hpp"
 
 namespace koshel::cli {
 namespace {
@@ -68,6 +70,10 @@ std::string_view hint_of(std::string_view code) {
   if (code == "IDEMPOTENCY_KEY_REUSED") return "give this transfer another --key, or none";
   if (code == "SHARD_ALREADY_EXISTS") return "`koshel shard list` shows it";
   if (code == "REBALANCE_IN_PROGRESS") return "`koshel rebalance status` shows it";
+  if (code == "UNAUTHENTICATED") {
+    return "log in with `koshel login`, or name another token with --token-file or KOSHEL_TOKEN";
+  }
+  if (code == "PERMISSION_DENIED") return "`koshel whoami` shows who you are and what you may do";
   if (code == "INTERNAL") return "the coordinator's log says why";
   return {};
 }
@@ -80,7 +86,7 @@ std::string advice_of(const ApiCall& call) {
 
 }  // namespace
 
-platform::HttpRequest to_request(const ApiCall& call) {
+platform::HttpRequest to_request(const ApiCall& call, const std::string& token) {
   platform::HttpRequest request;
   request.method = call.method;
   request.path = call.path;
@@ -92,6 +98,7 @@ platform::HttpRequest to_request(const ApiCall& call) {
   request.body = call.body;
   request.headers.emplace_back("accept", "application/json");
   if (!call.body.empty()) request.headers.emplace_back("content-type", "application/json");
+  if (!token.empty()) request.headers.emplace_back("authorization", "Bearer " + token);
   if (!call.key.empty()) request.headers.emplace_back("idempotency-key", call.key);
   if (call.deadline.count() > 0) {
     request.headers.emplace_back("koshel-deadline-ms", std::to_string(call.deadline.count()));
@@ -124,6 +131,18 @@ std::string text_of(const json::value& object, std::string_view member) {
   return json::serialize(*value);
 }
 
+std::string list_of(const json::value& object, std::string_view member) {
+  const auto* members = object.if_object();
+  const auto* value = members == nullptr ? nullptr : members->if_contains(member);
+  const auto* items = value == nullptr ? nullptr : value->if_array();
+  std::string list;
+  for (const auto& item : items == nullptr ? json::array() : *items) {
+    if (!item.is_string()) continue;
+    list.append(list.empty() ? "" : ", ").append(item.get_string());
+  }
+  return list;
+}
+
 std::string_view code_of(const ApiReply& reply) {
   const auto* object = reply.json.if_object();
   const auto* code = object == nullptr ? nullptr : object->if_contains("code");
@@ -136,20 +155,32 @@ bool is_worth_repeating(const ApiReply& reply) {
   return code_of(reply) == "IDEMPOTENCY_IN_PROGRESS";
 }
 
-Failure failure_of(const ApiReply& reply, const ApiCall& call) {
-  const ExitCode code = exit_code_of(reply);
-  std::string sentence = text_of(reply.json, "detail");
-  if (sentence.empty()) sentence = text_of(reply.json, "title");
+Failure plain_failure_of(const ApiReply& reply) {
+  std::string sentence = printable(text_of(reply.json, "detail"));
+  if (sentence.empty()) sentence = printable(text_of(reply.json, "title"));
   if (sentence.empty()) {
     sentence = "the server answered with status " + std::to_string(reply.status) +
                " and no explanation; is it a Koshel coordinator?";
   }
-  const auto name = code_of(reply);
-  if (!name.empty()) sentence += " [" + std::string(name) + "]";
-  if (const auto hint = hint_of(name); !hint.empty()) sentence += "; " + std::string(hint);
-  if (code == ExitCode::Unavailable) sentence += "; nothing happened, try again in a moment";
-  if (code == ExitCode::Unknown) sentence += "; it may have been done: " + advice_of(call);
-  return {code, std::move(sentence)};
+  if (const auto code = code_of(reply); !code.empty()) sentence += " [" + printable(code) + "]";
+  if (reply.status == 429 && reply.retry_after.count() > 0) {
+    sentence += "; not before " + format_duration(reply.retry_after) + " from now";
+  }
+  return {exit_code_of(reply), std::move(sentence)};
+}
+
+Failure failure_of(const ApiReply& reply, const ApiCall& call) {
+  auto failure = plain_failure_of(reply);
+  auto& sentence = failure.sentence;
+  if (const auto hint = hint_of(code_of(reply)); !hint.empty())
+    sentence += "; " + std::string(hint);
+  if (failure.code == ExitCode::Unavailable) {
+    sentence += "; nothing happened, try again in a moment";
+  }
+  if (failure.code == ExitCode::Unknown) {
+    sentence += "; it may have been done: " + advice_of(call);
+  }
+  return failure;
 }
 
 Failure failure_of(const Error& error, const ApiCall& call, const std::string& server) {
@@ -163,29 +194,35 @@ Failure failure_of(const Error& error, const ApiCall& call, const std::string& s
               "another with --server URL"};
 }
 
-ApiClient::ApiClient(std::string server, platform::HttpTarget target)
-    : server_(std::move(server)), loop_(std::make_unique<boost::asio::io_context>(1)) {
+ApiClient::ApiClient(std::string server, platform::HttpTarget target, std::string token)
+    : server_(std::move(server)),
+      token_(std::move(token)),
+      loop_(std::make_unique<boost::asio::io_context>(1)) {
   client_ = std::make_unique<platform::HttpClient>(loop_->get_executor(), std::move(target),
                                                    platform::ClientOptions{});
 }
 
 Outcome<ApiClient> ApiClient::open(const Console& console) {
   KOSHEL_TRY(auto url, console.server_url());
-  return open(url);
+  KOSHEL_TRY(auto client, open(url));
+  KOSHEL_TRY(auto token, find_token(console, url));
+  client.token_ = std::move(token);
+  return client;
 }
 
-Outcome<ApiClient> ApiClient::open(const std::string& url) {
+Outcome<ApiClient> ApiClient::open(const std::string& url, std::string token) {
   auto target = platform::parse_url(url);
   if (!target) {
     return Failure(ExitCode::Usage, "--server " + url + ": " + target.error().context +
                                         "; write it as http://HOST:PORT");
   }
-  return ApiClient(url, std::move(target.value()));
+  return ApiClient(url, std::move(target.value()), std::move(token));
 }
 
 Result<ApiReply> ApiClient::attempt(const ApiCall& call) {
   std::optional<Result<platform::HttpResponse>> answer;
-  boost::asio::co_spawn(*loop_, keep_answer(client_.get(), to_request(call), call.timeout, &answer),
+  boost::asio::co_spawn(*loop_,
+                        keep_answer(client_.get(), to_request(call, token_), call.timeout, &answer),
                         boost::asio::detached);
   loop_->restart();
   while (!answer && loop_->run_one() > 0) {
@@ -244,7 +281,11 @@ std::string user_path(std::string_view name) {
 }
 
 void print_json(const ApiReply& reply) {
-  std::printf("%s\n", reply.body.c_str());
+  std::string line = reply.body;
+  // Between JSON's tokens these are spaces; inside its strings they cannot stand.
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  print_line(line);
 }
 
 }  // namespace koshel::cli

@@ -36,7 +36,8 @@ struct ApiReply {
   bool is_success() const { return status >= 200 && status < 300; }
 };
 
-platform::HttpRequest to_request(const ApiCall& call);
+// `token` goes into the Authorization header, if not empty.
+platform::HttpRequest to_request(const ApiCall& call, const std::string& token);
 ApiReply to_reply(platform::HttpResponse response);
 
 // "code" of a problem, or "" where there is none.
@@ -45,15 +46,20 @@ std::string_view code_of(const ApiReply& reply);
 bool is_worth_repeating(const ApiReply& reply);
 // For answers that are not 2xx.
 Failure failure_of(const ApiReply& reply, const ApiCall& call = {});
+// The same without advice, where the usual one would be wrong: to log in is none when a login fails.
+Failure plain_failure_of(const ApiReply& reply);
 Failure failure_of(const Error& error, const ApiCall& call, const std::string& server);
 
 // A member as text: a string as it is, a number written out, "" when it is missing or null.
 std::string text_of(const boost::json::value& object, std::string_view member);
+// An array of strings as "teller, auditor"; "" when it is missing.
+std::string list_of(const boost::json::value& object, std::string_view member);
 
 class ApiClient {
  public:
+  // With the token that belongs to the console's server.
   static Outcome<ApiClient> open(const Console& console);
-  static Outcome<ApiClient> open(const std::string& url);
+  static Outcome<ApiClient> open(const std::string& url, std::string token = {});
 
   // One attempt; an Error when there was no answer.
   Result<ApiReply> attempt(const ApiCall& call);
@@ -67,11 +73,13 @@ class ApiClient {
   Outcome<ApiReply> call_until_answered(const ApiCall& call, std::chrono::milliseconds patience);
 
   const std::string& server() const { return server_; }
+  const std::string& token() const { return token_; }
 
  private:
-  ApiClient(std::string server, platform::HttpTarget target);
+  ApiClient(std::string server, platform::HttpTarget target, std::string token);
 
   std::string server_;
+  std::string token_;
   std::unique_ptr<boost::asio::io_context> loop_;
   std::unique_ptr<platform::HttpClient> client_;
 };

@@ -10,6 +10,7 @@
 #include "cli/bench_load.hpp"
 #include "cli/output.hpp"
 #include "cli/pages.hpp"
+#include "cli/printable.hpp"
 
 namespace koshel::cli {
 namespace {
@@ -110,8 +111,8 @@ void print_json_report(const LoadReport& report, double rate) {
       "\"latency_ms\":{\"p50\":%.3f,\"p95\":%.3f,\"p99\":%.3f,\"p99_9\":%.3f}}\n",
       rate, report.seconds.count(), static_cast<unsigned long long>(report.requests),
       static_cast<unsigned long long>(report.committed),
-      static_cast<unsigned long long>(report.settling), json::serialize(errors).c_str(), ms(0.5),
-      ms(0.95), ms(0.99), ms(0.999));
+      static_cast<unsigned long long>(report.settling), printable(json::serialize(errors)).c_str(),
+      ms(0.5), ms(0.95), ms(0.99), ms(0.999));
 }
 
 void print_table_report(const LoadReport& report, double rate) {
@@ -135,6 +136,7 @@ Finished run_bench(const Console& console, const BenchOptions& options) {
   LoadOptions load;
   KOSHEL_TRY(auto target, platform::parse_url(client.server()));
   load.target = std::move(target);
+  load.token = client.token();
   load.users = std::move(prepared.users);
   load.workload = options.workload;
   load.connections = options.connections;

@@ -206,6 +206,7 @@ void Load::build(Connection& connection) {
   head.append(" HTTP/1.1\r\nHost: ").append(options_.target.host);
   head.append("\r\nContent-Type: application/json\r\nContent-Length: ");
   head.append(std::to_string(body.size()));
+  if (!options_.token.empty()) head.append("\r\nAuthorization: Bearer ").append(options_.token);
   if (options_.is_keyed && options_.batch == 0) {
     head.append("\r\nIdempotency-Key: ");
     append_key(head);

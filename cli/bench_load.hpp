@@ -24,6 +24,7 @@ struct BenchUser {
 
 struct LoadOptions {
   platform::HttpTarget target;
+  std::string token;  // "": none is sent
   std::vector<BenchUser> users;
   Workload workload = Workload::Mixed;
   int connections = 32;

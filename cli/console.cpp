@@ -1,7 +1,9 @@
 #include "cli/console.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 
+#include "cli/printable.hpp"
 #include "platform/config.hpp"
 
 namespace koshel::cli {
@@ -36,6 +38,9 @@ void register_all(CLI::App& app, Console& console) {
   register_rebalance(app, console);
   register_rounds(app, console);
   register_audit(app, console);
+  register_audit_log(app, console);
+  register_sessions(app, console);
+  register_access(app, console);
   register_doctor(app, console);
   register_bench(app, console);
   register_cluster(app, console);
@@ -48,6 +53,10 @@ void add_global_options(CLI::App& app, Console& console) {
                  "listens, else http://127.0.0.1:7400.")
       ->type_name("URL")
       ->envname("KOSHEL_SERVER");
+  app.add_option("--token-file", console.token_file_option,
+                 "The token to show to the coordinator, in a file that nobody else may read; by "
+                 "default that of the environment's KOSHEL_TOKEN, else what `koshel login` got.")
+      ->type_name("FILE");
   app.add_option_function<std::string>(
          "--output",
          [&console](const std::string& word) {
@@ -137,7 +146,8 @@ void add_examples(CLI::App* command, const std::vector<std::string>& lines) {
   std::string text = "Examples:\n";
   for (const auto& line : lines) text += "  " + line + "\n";
   command->footer(text +
-                  "\nGlobal options work here too: --server URL, --output json, --config FILE.\n" +
+                  "\nGlobal options work here too: --server URL, --output json, --config FILE, "
+                  "--token-file FILE.\n" +
                   kExitCodes);
 }
 
@@ -150,6 +160,10 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
 
 int run_console(int argc, char** argv) {
   Console console;
+  if (const char* token = std::getenv("KOSHEL_TOKEN")) {
+    console.token_of_environment = token;
+    unsetenv("KOSHEL_TOKEN");  // no program that we start is to have it
+  }
   CLI::App app(
       "The console of Koshel, an e-wallet on PostgreSQL: users hold money within a minimum and\n"
       "a maximum and transfer it to each other.",
@@ -170,13 +184,13 @@ int run_console(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "%s\n", sentence_of(error, app).c_str());
+    std::fprintf(stderr, "%s\n", printable_lines(sentence_of(error, app)).c_str());
     return static_cast<int>(ExitCode::Usage);
   }
   const Finished finished = console.run();
   std::fflush(stdout);
   if (finished) return static_cast<int>(finished.value());
-  std::fprintf(stderr, "koshel: %s\n", finished.error().sentence.c_str());
+  std::fprintf(stderr, "koshel: %s\n", printable_lines(finished.error().sentence).c_str());
   return static_cast<int>(finished.error().code);
 }
 

@@ -40,6 +40,8 @@ enum class OutputFormat { Table, Json };
 struct Console {
   std::string server_option;         // --server or KOSHEL_SERVER; empty: see server_url()
   std::vector<std::string> configs;  // each --config FILE
+  std::string token_file_option;     // --token-file
+  std::string token_of_environment;  // KOSHEL_TOKEN, taken out of the environment
   OutputFormat output = OutputFormat::Table;
   std::function<Finished()> run;  // of the command that was chosen
 
@@ -59,6 +61,9 @@ void register_shards(CLI::App& app, Console& console);
 void register_rebalance(CLI::App& app, Console& console);
 void register_rounds(CLI::App& app, Console& console);
 void register_audit(CLI::App& app, Console& console);
+void register_sessions(CLI::App& app, Console& console);
+void register_access(CLI::App& app, Console& console);
+void register_audit_log(CLI::App& app, Console& console);
 void register_init(CLI::App& app, Console& console);
 void register_doctor(CLI::App& app, Console& console);
 void register_bench(CLI::App& app, Console& console);

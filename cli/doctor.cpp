@@ -223,8 +223,9 @@ Outcome<void> examine_coordinator(Examination& examination, const Console& conso
   examination.fine(subject, "ready");
   const auto shards = read_shards(client);
   if (!shards) {
+    const bool is_refused = shards.error().code == ExitCode::Refused;
     examination.fault(subject, "does not list its shards: " + shards.error().sentence,
-                      "look at its log");
+                      is_refused ? "koshel login, as an auditor or admin" : "look at its log");
     return success();
   }
   if (shards.value().items.empty()) {
@@ -266,9 +267,9 @@ Outcome<void> examine_processes(Examination& examination, Console& console,
 void print_findings(const Console& console, const Examination& examination, bool is_ok) {
   if (!console.is_json()) {
     for (const auto& finding : examination.findings()) {
-      std::printf("%s  %s: %s\n", finding.mend.empty() ? "ok   " : "FAULT", finding.subject.c_str(),
-                  finding.what.c_str());
-      if (!finding.mend.empty()) std::printf("       to mend it: %s\n", finding.mend.c_str());
+      const bool is_fine = finding.mend.empty();
+      print_line((is_fine ? "ok     " : "FAULT  ") + finding.subject + ": " + finding.what);
+      if (!is_fine) print_line("       to mend it: " + finding.mend);
     }
     return;
   }
@@ -279,8 +280,7 @@ void print_findings(const Console& console, const Examination& examination, bool
                                   {"detail", finding.what},
                                   {"mend", finding.mend}});
   }
-  std::printf("%s\n",
-              json::serialize(json::object{{"ok", is_ok}, {"checks", std::move(checks)}}).c_str());
+  print_line(json::serialize(json::object{{"ok", is_ok}, {"checks", std::move(checks)}}));
 }
 
 struct DoctorOptions {

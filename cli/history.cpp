@@ -2,7 +2,6 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
-#include <cstdio>
 
 #include "cli/api_client.hpp"
 #include "cli/output.hpp"
@@ -28,7 +27,7 @@ Finished run_history(const Console& console, const HistoryOptions& options) {
     entries.insert(entries.end(), items.begin(), items.end());
   }));
   if (console.is_json()) {
-    std::printf("%s\n", json::serialize(json::object{{"items", entries}}).c_str());
+    print_line(json::serialize(json::object{{"items", entries}}));
     return ExitCode::Done;
   }
   Table table({{"version", Table::Align::Right},

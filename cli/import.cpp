@@ -79,10 +79,12 @@ std::string difference(const json::value& user, const ImportLine& line) {
 
 class Importer {
  public:
-  Importer(ImportFile file, platform::HttpTarget target, ImportOptions options, std::string server)
+  Importer(ImportFile file, platform::HttpTarget target, ImportOptions options,
+           const ApiClient& probe)
       : file_(std::move(file)),
         options_(std::move(options)),
-        server_(std::move(server)),
+        server_(probe.server()),
+        token_(probe.token()),
         client_(loop_.get_executor(), std::move(target),
                 platform::ClientOptions{.connections_max = kChecksInFlight}),
         progress_("import", file_.lines_estimated()) {}
@@ -113,6 +115,7 @@ class Importer {
   ImportFile file_;
   ImportOptions options_;
   std::string server_;  // for people
+  std::string token_;
   boost::asio::io_context loop_{1};
   platform::HttpClient client_;
   ProgressBar progress_;
@@ -266,7 +269,7 @@ awaitable<void> Importer::check_existing() {
 }
 
 awaitable<std::optional<ApiReply>> Importer::attempt(ApiCall call) {
-  auto answer = co_await client_.call(to_request(call), kCallTimeout);
+  auto answer = co_await client_.call(to_request(call, token_), kCallTimeout);
   std::optional<ApiReply> reply;
   if (answer) reply = to_reply(std::move(answer.value()));
   if (reply && !is_worth_repeating(*reply) && reply->status < 500) co_return reply;
@@ -322,8 +325,8 @@ void Importer::flush_rejections() {
 void print_report(const Console& console, const Importer& importer, const ImportOptions& options) {
   const auto& counts = importer.counts();
   for (const auto& rejection : importer.rejections_shown()) {
-    std::fprintf(stderr, "line %llu: %s: %s: %s\n", static_cast<unsigned long long>(rejection.line),
-                 rejection.name.c_str(), rejection.code.c_str(), rejection.detail.c_str());
+    say("line " + std::to_string(rejection.line) + ": " + rejection.name + ": " + rejection.code +
+        ": " + rejection.detail);
   }
   if (counts.rejected > 0) {
     say(std::to_string(counts.rejected) + " line(s) rejected, all of them in " + options.file +
@@ -345,22 +348,20 @@ void print_report(const Console& console, const Importer& importer, const Import
                                       {"code", rejection.code},
                                       {"detail", rejection.detail}});
   }
-  std::printf("%s\n", json::serialize(json::object{{"created", counts.created},
-                                                   {"already_there", counts.already_there},
-                                                   {"rejected", counts.rejected},
-                                                   {"rejections", rejections},
-                                                   {"rejected_file", rejected_file}})
-                          .c_str());
+  print_line(json::serialize(json::object{{"created", counts.created},
+                                          {"already_there", counts.already_there},
+                                          {"rejected", counts.rejected},
+                                          {"rejections", rejections},
+                                          {"rejected_file", rejected_file}}));
 }
 
 Finished run_import(const Console& console, const ImportOptions& options) {
   KOSHEL_TRY(auto file, ImportFile::open(options.file));
-  KOSHEL_TRY(auto url, console.server_url());
   // One call through the plain client first: it explains a wrong or silent server best.
-  KOSHEL_TRY(auto probe, ApiClient::open(url));
+  KOSHEL_TRY(auto probe, ApiClient::open(console));
   KOSHEL_TRY(probe.call({.path = "/readyz"}));
-  KOSHEL_TRY(auto target, platform::parse_url(url));
-  Importer importer(std::move(file), std::move(target), options, url);
+  KOSHEL_TRY(auto target, platform::parse_url(probe.server()));
+  Importer importer(std::move(file), std::move(target), options, probe);
   importer.run();
   print_report(console, importer, options);
   if (importer.failure()) {

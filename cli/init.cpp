@@ -1,8 +1,12 @@
 #include "cli/init.hpp"
 
-#include <cstdio>
+#include <sodium.h>
+
 #include <optional>
 
+#include "base/name.hpp"
+#include "cli/output.hpp"
+#include "directory/io/first_admin.hpp"
 #include "platform/migrations.hpp"
 #include "platform/postgres.hpp"
 #include "sql/migrations.hpp"
@@ -183,19 +187,43 @@ Outcome<void> claim_shard(pqxx::connection& shard, const platform::Config& confi
   return claimed_by(found.value(), config);
 }
 
-struct InitOptions {};
+struct InitOptions {
+  std::string admin;
+};
 
-Finished run_init(const Console& console, const InitOptions&) {
+// Says the password once: it is stored nowhere.
+Outcome<void> tell_admin(const platform::Config& config, const std::string& name) {
+  if (!config.has_directory) {
+    return Failure(ExitCode::Usage, config.file + " names no directory to make an admin in");
+  }
+  KOSHEL_TRY(auto password, make_admin(config, name));
+  if (password) {
+    print_line("admin name: " + name);
+    print_line("admin password: " + *password);
+  } else {
+    say(name + " can log in already; nothing was changed");
+  }
+  return success();
+}
+
+Finished run_init(const Console& console, const InitOptions& options) {
   if (console.configs.empty()) {
     return Failure(ExitCode::Usage,
                    "init needs --config FILE, such as --config config/production.yml");
   }
+  const auto [admin, fault] = check_name(options.admin);
+  if (!options.admin.empty() && !fault.empty()) {
+    return Failure(ExitCode::Usage, "--admin: the name " + fault);
+  }
+  std::optional<platform::Config> first;
   for (const auto& file : console.configs) {
     const auto config = platform::load_config(file);
     if (!config) return Failure(ExitCode::Usage, config.error().context);
-    KOSHEL_TRY(initialise(config.value(), [](std::string_view line) {
-      std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
-    }));
+    KOSHEL_TRY(initialise(config.value(), print_line));
+    if (!first) first = config.value();
+  }
+  if (!options.admin.empty()) {
+    KOSHEL_TRY(tell_admin(*first, admin));
   }
   return ExitCode::Done;
 }
@@ -231,12 +259,33 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
   return success();
 }
 
+Outcome<std::optional<std::string>> make_admin(const platform::Config& config,
+                                               const std::string& name) {
+  if (sodium_init() < 0) {
+    return Failure(ExitCode::Usage, "libsodium finds no source of randomness");
+  }
+  const auto connection = platform::connect(config.directory, kApplication);
+  if (!connection) return failure_at(config.directory, connection.error());
+  auto made = directory::make_first_admin(*connection.value(), name, config.auth.passwords);
+  if (!made) return failure_at(config.directory, made.error());
+  return std::move(made.value());
+}
+
 void register_init(CLI::App& app, Console& console) {
+  auto options = std::make_shared<InitOptions>();
   auto* command = add_command(
       app, console, "init",
       "Creates or migrates the databases that --config FILE names; again and again without harm.",
-      std::make_shared<InitOptions>(), run_init);
+      options, run_init);
+  command
+      ->add_option(
+          "--admin", options->admin,
+          "Also makes a first admin, for `auth.mode: password`, in the directory of the first "
+          "--config, and prints the password, this once (default none is made). Nothing is "
+          "changed if the name can log in already.")
+      ->type_name("NAME");
   add_examples(command, {"koshel init --config config/production.yml",
+                         "koshel init --config config/production.yml --admin root",
                          "koshel init --config shard-1.yml --config shard-2.yml"});
 }
 

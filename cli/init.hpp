@@ -3,6 +3,7 @@
 // to date and ties a shard's database to its name in the directory. Again and again without harm.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,5 +15,10 @@ namespace koshel::cli {
 using Report = std::function<void(std::string_view line)>;
 
 Outcome<void> initialise(const platform::Config& config, const Report& report);
+
+// Gives `name` role admin and a password that nobody else knows, in the directory of the config,
+// which is initialised. Nothing is changed, and nullopt comes back, if the name can log in already.
+Outcome<std::optional<std::string>> make_admin(const platform::Config& config,
+                                               const std::string& name);
 
 }  // namespace koshel::cli

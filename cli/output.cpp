@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/invariant.hpp"
+#include "cli/printable.hpp"
 
 namespace koshel::cli {
 namespace {
@@ -46,6 +47,7 @@ Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
 void Table::add(std::vector<std::string> cells) {
   INVARIANT(cells.size() == columns_.size());
   for (std::size_t i = 0; i < cells.size(); ++i) {
+    cells[i] = printable(cells[i]);
     widths_[i] = std::max(widths_[i], width_of(cells[i]));
   }
   rows_.push_back(std::move(cells));
@@ -76,8 +78,7 @@ void Table::print() {
 LiveLine::LiveLine() : is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void LiveLine::draw(std::string_view line) {
-  std::fprintf(stderr, is_terminal_ ? "\r%.*s\033[K" : "%.*s\n", static_cast<int>(line.size()),
-               line.data());
+  std::fprintf(stderr, is_terminal_ ? "\r%s\033[K" : "%s\n", printable(line).c_str());
   std::fflush(stderr);
 }
 
@@ -137,8 +138,12 @@ void ProgressBar::draw(bool is_last) {
   is_last ? line_.end(line) : line_.draw(line);
 }
 
+void print_line(std::string_view line) {
+  std::printf("%s\n", printable(line).c_str());
+}
+
 void say(std::string_view line) {
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  std::fprintf(stderr, "%s\n", printable(line).c_str());
 }
 
 std::string format_count(std::uint64_t count) {

@@ -1,6 +1,7 @@
 #pragma once
 // How the console speaks: aligned tables and JSON on stdout, progress on stderr. Widths count
-// characters, not bytes, so names in any script line up.
+// characters, not bytes, so names in any script line up. Whatever goes out here is made printable
+// first: names and metadata come from strangers, and a terminal obeys control characters.
 
 #include <chrono>
 #include <cstdint>
@@ -72,6 +73,8 @@ class ProgressBar {
   Instant drawn_;
 };
 
+// A line of a command's result on stdout; JSON too.
+void print_line(std::string_view line);
 // A line of news on stderr ("starting shard-1"), beside what a command prints as its result.
 void say(std::string_view line);
 

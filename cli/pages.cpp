@@ -1,6 +1,10 @@
 #include "cli/pages.hpp"
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+
+#include "cli/printable.hpp"
 
 namespace koshel::cli {
 namespace {
@@ -31,6 +35,27 @@ Outcome<void> for_each_page(ApiClient& client, const PageRequest& request,
     left -= std::min<std::uint64_t>(left, items->get_array().size());
     cursor = text_of(reply.json, "next_cursor");
     if (cursor.empty()) break;
+  }
+  return success();
+}
+
+Outcome<void> print_items(const Console& console, ApiClient& client, const PageRequest& request,
+                          Table& table,
+                          const std::function<void(Table&, const boost::json::value&)>& add_row) {
+  const char* separator = "{\"items\":[";
+  KOSHEL_TRY(for_each_page(client, request, [&](const boost::json::array& items) {
+    for (const auto& item : items) {
+      if (console.is_json()) {
+        std::printf("%s%s", separator, printable(boost::json::serialize(item)).c_str());
+        separator = ",";
+      } else {
+        add_row(table, item);
+      }
+    }
+    if (!console.is_json()) table.print();
+  }));
+  if (console.is_json()) {
+    std::printf("%s],\"next_cursor\":null}\n", *separator == ',' ? "" : separator);
   }
   return success();
 }

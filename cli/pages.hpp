@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "cli/api_client.hpp"
+#include "cli/output.hpp"
 
 namespace koshel::cli {
 
@@ -18,5 +19,11 @@ struct PageRequest {
 // again.
 Outcome<void> for_each_page(ApiClient& client, const PageRequest& request,
                             const std::function<void(const boost::json::array&)>& take);
+
+// Prints them as they come, page by page: rows of the table, or one JSON object
+// {"items": [...], "next_cursor": null}.
+Outcome<void> print_items(const Console& console, ApiClient& client, const PageRequest& request,
+                          Table& table,
+                          const std::function<void(Table&, const boost::json::value&)>& add_row);
 
 }  // namespace koshel::cli

@@ -79,10 +79,9 @@ Finished run_remove(const Console& console, const NameOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   KOSHEL_TRY(client.tell({.method = "DELETE", .path = shard_path(options.name)}));
   if (console.is_json()) {
-    std::printf("%s\n", json::serialize(json::object{{"removed", options.name}}).c_str());
+    print_line(json::serialize(json::object{{"removed", options.name}}));
   } else {
-    std::printf("%s is out of service; its agent and its database may be stopped\n",
-                options.name.c_str());
+    print_line(options.name + " is out of service; its agent and its database may be stopped");
   }
   return ExitCode::Done;
 }

@@ -58,11 +58,19 @@ std::string balances_of(ApiClient& client, const TransferOptions& options, milli
   for (const auto& name : {options.from, options.to}) {
     if (name.starts_with('@')) continue;
     const auto reply = client.call_until_answered({.path = user_path(name)}, patience);
+    const bool is_told = reply && reply.value().is_success();
+    const auto balance = is_told ? text_of(reply.value().json, "balance") : "?";
+    if (balance.empty()) continue;  // it is not ours to see
     if (!line.empty()) line += ", ";
-    line += name + " ";
-    line += reply && reply.value().is_success() ? text_of(reply.value().json, "balance") : "?";
+    line += name + " " + balance;
   }
   return line;
+}
+
+// "before     anna 90.00": what is told, under each other.
+void print_step(std::string word, const std::string& what) {
+  word.resize(std::max(word.size(), std::size_t{10}), ' ');
+  print_line(word + " " + what);
 }
 
 Finished report(const Console& console, ApiClient& client, const TransferOptions& options,
@@ -70,15 +78,15 @@ Finished report(const Console& console, ApiClient& client, const TransferOptions
   if (console.is_json()) {
     print_json(reply);
   } else if (reply.is_success()) {
-    std::printf("%-10s %s %s from %s to %s, transfer %s%s\n", text_of(reply.json, "status").c_str(),
-                text_of(reply.json, "amount").c_str(), text_of(reply.json, "currency").c_str(),
-                options.from.c_str(), options.to.c_str(), text_of(reply.json, "id").c_str(),
-                reply.is_replay ? " (done before with this key)" : "");
+    print_step(text_of(reply.json, "status"),
+               text_of(reply.json, "amount") + " " + text_of(reply.json, "currency") + " from " +
+                   options.from + " to " + options.to + ", transfer " + text_of(reply.json, "id") +
+                   (reply.is_replay ? " (done before with this key)" : ""));
   } else {
-    std::printf("%-10s %s\n", "refused", text_of(reply.json, "code").c_str());
+    print_step("refused", text_of(reply.json, "code"));
   }
   if (!console.is_json()) {
-    std::printf("%-10s %s\n", "after", balances_of(client, options, milliseconds(5'000)).c_str());
+    print_step("after", balances_of(client, options, milliseconds(5'000)));
   }
   if (!reply.is_success()) return failure_of(reply);
   return ExitCode::Done;
@@ -91,8 +99,8 @@ Finished run_transfer(const Console& console, const TransferOptions& asked) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   const milliseconds patience(static_cast<std::int64_t>(options.patience_s * 1'000));
   if (!console.is_json()) {
-    std::printf("%-10s %s\n", "before", balances_of(client, options, milliseconds(500)).c_str());
-    std::printf("%-10s %s\n", "key", options.key.c_str());  // whoever is interrupted now needs it
+    print_step("before", balances_of(client, options, milliseconds(500)));
+    print_step("key", options.key);  // whoever is interrupted now needs it
     std::fflush(stdout);
   }
   const ApiCall call{.method = "POST",

@@ -1,7 +1,6 @@
 // user add / list / set, get: one account's terms and state.
 
 #include <boost/json/serialize.hpp>
-#include <cstdio>
 
 #include "cli/api_client.hpp"
 #include "cli/output.hpp"
@@ -101,24 +100,10 @@ Finished run_set(const Console& console, const SetOptions& options) {
   return print_user(console, reply.value());
 }
 
-// Pages may be many: each is printed as it comes.
 Finished run_list(const Console& console, const NameOptions&) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
-  bool is_first = true;
   Table table(kUserColumns);
-  if (console.is_json()) std::printf("{\"items\":[");
-  KOSHEL_TRY(for_each_page(client, {.path = "/v1/users"}, [&](const json::array& items) {
-    if (console.is_json()) {
-      for (const auto& item : items) {
-        std::printf("%s%s", is_first ? "" : ",", json::serialize(item).c_str());
-        is_first = false;
-      }
-      return;
-    }
-    for (const auto& item : items) add_user_row(table, item);
-    table.print();
-  }));
-  if (console.is_json()) std::printf("],\"next_cursor\":null}\n");
+  KOSHEL_TRY(print_items(console, client, {.path = "/v1/users"}, table, add_user_row));
   return ExitCode::Done;
 }
 

@@ -15,6 +15,7 @@
 #include "cli/cluster/daemon_config.hpp"
 #include "cli/init.hpp"
 #include "cli/output.hpp"
+#include "cli/private_file.hpp"
 #include "platform/postgres.hpp"
 
 namespace koshel::cli {
@@ -77,6 +78,8 @@ Outcome<Cluster> Cluster::create(const fs::path& dir, const ClusterPlan& plan) {
   KOSHEL_TRY(auto programs, PostgresPrograms::find());
   ClusterState state;
   state.dir = dir;
+  state.auth = plan.auth;
+  state.is_admin_awaited = plan.auth == AuthMode::Password;
   std::error_code fault;
   fs::create_directories(dir / "log", fault);
   fs::create_directories(dir / "run", fault);
@@ -130,10 +133,15 @@ std::size_t Cluster::running_count() const {
                     [&](const auto& spec) { return is_running(spec); }));
 }
 
-Outcome<void> Cluster::up() {
+Outcome<std::optional<FirstAdmin>> Cluster::up() {
   started_.clear();
-  auto done = start_all(state_.processes);
-  if (done) done = register_shards();
+  const auto started = start_all(state_.processes);
+  Outcome<std::optional<FirstAdmin>> done = success();
+  if (started) {
+    done = bring_into_service();
+  } else {
+    done = started.error();
+  }
   if (done) return done;
   const auto dead = std::find_if(started_.begin(), started_.end(),
                                  [&](const auto& spec) { return !is_running(spec); });
@@ -303,8 +311,25 @@ Outcome<void> Cluster::initialise_shards(const std::vector<ProcessSpec>& specs) 
   return success();
 }
 
-Outcome<void> Cluster::register_shards() {
-  KOSHEL_TRY(auto client, ApiClient::open(state_.url()));
+Outcome<std::optional<FirstAdmin>> Cluster::bring_into_service() {
+  if (!state_.is_admin_awaited) {
+    KOSHEL_TRY(auto client, ApiClient::open(state_.url()));
+    KOSHEL_TRY(register_shards(client));
+    return std::optional<FirstAdmin>();
+  }
+  KOSHEL_TRY(auto admin, make_first_admin(state_));
+  KOSHEL_TRY(auto client, log_in(state_, admin));
+  KOSHEL_TRY(register_shards(client));
+  KOSHEL_TRY(client.call({.method = "POST", .path = "/v1/logout"}));
+  return std::optional(std::move(admin));
+}
+
+Outcome<void> Cluster::mark_admin_told() {
+  state_.is_admin_awaited = false;
+  return state_.save();
+}
+
+Outcome<void> Cluster::register_shards(ApiClient& client) {
   for (auto& spec : state_.processes) {
     if (!spec.is_to_be_registered) continue;
     const json::object body{{"name", spec.shard}, {"agent", spec.url()}};

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/cluster/first_admin.hpp"
 #include "cli/cluster/postgres_server.hpp"
 #include "cli/cluster/process.hpp"
 #include "cli/cluster/state.hpp"
@@ -18,6 +19,7 @@ struct ClusterPlan {
   int shards = 2;
   int coordinators = 1;
   std::uint16_t port = 7400;  // of the first coordinator, the others on the next; 0: any free one
+  AuthMode auth = AuthMode::None;
 };
 
 // Only one console at a time may change a cluster. Released when it is destroyed.
@@ -44,8 +46,10 @@ class Cluster {
   std::size_t running_count() const;
 
   // Starts what is not running and waits until all of it serves. What this call started is stopped
-  // again if it cannot be done.
-  Outcome<void> up();
+  // again if it cannot be done. The first time, in a cluster with passwords, an admin comes back,
+  // and again each time until mark_admin_told(): then nobody knows the earlier one.
+  Outcome<std::optional<FirstAdmin>> up();
+  Outcome<void> mark_admin_told();
   // A new empty database and its agent; brings no shard into service. Returns the agent.
   Outcome<ProcessSpec> add_shard(std::string name);
   // Stops the process if it is alive, starts it, waits until it serves.
@@ -65,7 +69,8 @@ class Cluster {
   bool is_worth_starting_again(const ProcessSpec& spec) const;
   Outcome<void> wait_until_serving(const ProcessSpec& spec);
   Outcome<void> initialise_shards(const std::vector<ProcessSpec>& specs);
-  Outcome<void> register_shards();
+  Outcome<std::optional<FirstAdmin>> bring_into_service();
+  Outcome<void> register_shards(ApiClient& client);
   Outcome<void> write_config(const ProcessSpec& spec) const;
   void stop(const ProcessSpec& spec) const;
   void stop_in_order(const std::vector<ProcessSpec>& specs) const;

@@ -24,6 +24,7 @@ struct ClusterOptions {
 
 struct UpOptions : ClusterOptions {
   std::optional<int> shards, coordinators, port;
+  std::optional<AuthMode> auth;
 };
 
 Outcome<fs::path> folder_of(const ClusterOptions& options) {
@@ -58,9 +59,12 @@ json::object status_json(const Cluster& cluster) {
           {"processes", std::move(processes)}};
 }
 
-void print_status(const Console& console, const Cluster& cluster) {
+void print_status(const Console& console, const Cluster& cluster,
+                  const std::optional<FirstAdmin>& admin = std::nullopt) {
   if (console.is_json()) {
-    std::printf("%s\n", json::serialize(status_json(cluster)).c_str());
+    auto status = status_json(cluster);
+    if (admin) status["admin"] = {{"name", admin->name}, {"password", admin->password}};
+    print_line(json::serialize(status));
     return;
   }
   Table table(
@@ -72,7 +76,10 @@ void print_status(const Console& console, const Cluster& cluster) {
                spec.role == ProcessRole::Postgres ? spec.dsn() : spec.url()});
   }
   table.print();
-  std::printf("%s: %s\n", state_word(cluster).c_str(), cluster.state().url().c_str());
+  print_line(state_word(cluster) + ": " + cluster.state().url());
+  if (!admin) return;
+  print_line("admin name: " + admin->name);
+  print_line("admin password: " + admin->password);
 }
 
 // What was asked for explicitly must be what is there: `up` changes no cluster.
@@ -96,6 +103,12 @@ Outcome<void> check_same(const Cluster& cluster, const UpOptions& options) {
     return Failure(ExitCode::Usage,
                    place + state.url() + "; choose another --dir, or destroy it first");
   }
+  if (options.auth && *options.auth != state.auth) {
+    return Failure(ExitCode::Usage,
+                   place + "--auth " + std::string(to_string(state.auth)) +
+                       "; choose another --dir, destroy it first, or change `auth.mode` in its "
+                       "coordinators' configs by hand");
+  }
   return success();
 }
 
@@ -108,7 +121,8 @@ Outcome<Cluster> open_or_create(const fs::path& dir, const UpOptions& options) {
   const ClusterPlan defaults;
   return Cluster::create(dir, {options.shards.value_or(defaults.shards),
                                options.coordinators.value_or(defaults.coordinators),
-                               static_cast<std::uint16_t>(options.port.value_or(defaults.port))});
+                               static_cast<std::uint16_t>(options.port.value_or(defaults.port)),
+                               options.auth.value_or(defaults.auth)});
 }
 
 // A folder with anything else in it is not ours to fill.
@@ -137,8 +151,16 @@ Finished run_up(const Console& console, const UpOptions& options) {
   if (cluster.running_count() == cluster.state().processes.size()) {
     say("the cluster in " + dir.string() + " is running already");
   }
-  KOSHEL_TRY(cluster.up());
-  print_status(console, cluster);
+  KOSHEL_TRY(auto admin, cluster.up());
+  print_status(console, cluster, admin);
+  if (!admin) return ExitCode::Done;
+  if (std::fflush(stdout) != 0) {
+    return Failure(ExitCode::Usage,
+                   "the admin's password could not be printed; `koshel cluster up` makes another");
+  }
+  KOSHEL_TRY(cluster.mark_admin_told());
+  say("the password is told only now; `koshel --server " + cluster.state().url() + " login -n " +
+      admin->name + "` asks for it, `koshel passwd` changes it");
   return ExitCode::Done;
 }
 
@@ -164,11 +186,12 @@ Finished run_add_shard(const Console& console, const ClusterOptions& options) {
                               agent.shard + " --agent " + agent.url();
   if (console.is_json()) {
     const json::object added{{"name", agent.shard}, {"agent", agent.url()}, {"command", command}};
-    std::printf("%s\n", json::serialize(added).c_str());
+    print_line(json::serialize(added));
   } else {
     say("database " + agent.shard + " and " + agent.name +
-        " are running; to bring the shard into service:");
-    std::printf("%s\n", command.c_str());
+        " are running; to bring the shard into service" +
+        (cluster.state().auth == AuthMode::None ? ":" : ", logged in as an admin:"));
+    print_line(command);
   }
   return ExitCode::Done;
 }
@@ -216,9 +239,9 @@ Finished run_destroy(const Console& console, const ClusterOptions& options) {
   KOSHEL_TRY(auto cluster, Cluster::open(dir));
   KOSHEL_TRY(cluster.destroy());
   if (console.is_json()) {
-    std::printf("%s\n", R"({"state":"destroyed"})");
+    print_line(R"({"state":"destroyed"})");
   } else {
-    std::printf("deleted %s\n", dir.c_str());
+    print_line("deleted " + dir.string());
   }
   return ExitCode::Done;
 }
@@ -272,8 +295,17 @@ void register_cluster(CLI::App& app, Console& console) {
                    "any free one).")
       ->type_name("PORT")
       ->check(CLI::Range(0, 65'535).description(""));
+  command
+      ->add_option("--auth", up->auth,
+                   "none: every caller is admin; password: names, passwords and roles, and the "
+                   "first `up` makes an admin and prints the password, once (default none).")
+      ->type_name("MODE")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, AuthMode>{{"none", AuthMode::None},
+                                                                  {"password", AuthMode::Password}})
+              .description(""));
   add_examples(command,
-               {"koshel cluster up",
+               {"koshel cluster up", "koshel cluster up --auth password",
                 "koshel cluster up --shards 3 --coordinators 2 --dir /srv/koshel --port 7500"});
   add_cluster_command(*group, console, "add-shard",
                       "Starts a new empty database with its agent, and prints the `shard add` "

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -220,6 +221,7 @@ std::string log_tail(const fs::path& log, std::uintmax_t from) {
   std::vector<std::string> lines;
   for (std::string line; std::getline(input, line);) {
     if (lines.size() == kTailLines) lines.erase(lines.begin());
+    std::replace(line.begin(), line.end(), '\t', ' ');  // PostgreSQL's continued lines
     lines.push_back(std::move(line));
   }
   std::string text;

@@ -10,11 +10,17 @@
 #include <vector>
 
 #include "cli/console.hpp"
+#include "platform/config.hpp"
 
 namespace koshel::cli {
 
 enum class ProcessRole { Postgres, ShardAgent, Coordinator };
 std::string_view to_string(ProcessRole role);
+
+// Of the coordinators' `auth.mode`.
+using platform::AuthMode;
+std::string_view to_string(AuthMode mode);
+std::optional<AuthMode> find_auth_mode(std::string_view word);
 
 struct ProcessSpec {
   std::string name{};  // "directory", "shard-1", "agent-1", "coordinator-1"
@@ -33,6 +39,9 @@ struct ClusterState {
   std::filesystem::path dir;
   std::filesystem::path postgres_root;  // the data of all its PostgreSQL servers
   std::vector<ProcessSpec> processes;   // in the order in which they are started
+  AuthMode auth = AuthMode::None;
+  // With passwords: nobody has been told one yet.
+  bool is_admin_awaited = false;
 
   static bool exists(const std::filesystem::path& dir);
   static Outcome<ClusterState> load(const std::filesystem::path& dir);

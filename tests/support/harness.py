@@ -113,21 +113,35 @@ class Client:
         return self.post("/v1/transfers", {"from": payer, "to": payee, "amount": amount}, **headers)
 
 
+def told_password(text):
+    """The admin's, of what `koshel cluster up` printed; None if it told none."""
+    told = dict(line.split(": ", 1) for line in text.splitlines() if line.startswith("admin "))
+    assert set(told) in (set(), {"admin name", "admin password"}), text
+    return told.get("admin password")
+
+
 class Cluster:
-    def __init__(self, shards=2, coordinators=1):
+    def __init__(self, shards=2, coordinators=1, auth="none"):
         self.dir = tempfile.mkdtemp(prefix="koshel-test-")
         os.chmod(self.dir, 0o755)
         self.path = os.path.join(self.dir, "cluster")
         self.urls = {}
-        self.run("cluster", "up", "--dir", self.path, "--shards", str(shards), "--coordinators",
-                 str(coordinators), "--port", "0", check=True)
+        up = self.run("cluster", "up", "--dir", self.path, "--shards", str(shards), "--coordinators",
+                      str(coordinators), "--port", "0", "--auth", auth, check=True)
+        self.admin_password = told_password(up.stdout)  # with auth "password"; the name is `admin`
         self.urls = {name: process["url"] for name, process in self.processes().items()
                      if process["role"] == "coordinator"}
 
-    def run(self, *args, check=False, stdin=None):
+    def environment(self, home="home", **more):
+        """For the console; who logs in at one `home` is unknown at another."""
+        kept = {name: value for name, value in os.environ.items() if name != "KOSHEL_TOKEN"}
+        return {**kept, "KOSHEL_SERVER": self.url() if self.urls else "",
+                "XDG_STATE_HOME": os.path.join(self.dir, home), **more}
+
+    def run(self, *args, check=False, stdin=None, **more):
         """Runs the console; returns the finished process."""
         done = subprocess.run([str(BIN / "koshel"), *args], capture_output=True, text=True, input=stdin,
-                              env={**os.environ, "KOSHEL_SERVER": self.url() if self.urls else ""}, timeout=300)
+                              env=self.environment(**more), timeout=300)
         if check and done.returncode != 0:
             raise AssertionError(f"koshel {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
         return done
