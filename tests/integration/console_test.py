@@ -130,7 +130,16 @@ class UsageTest(ConsoleCase):
     def test_help_teaches_each_command(self):
         top = koshel("--help")
         self.assertEqual(top.returncode, DONE)
-        for word in ("Exit codes", "--server", "KOSHEL_SERVER", "--output", "--config", "7400"):
+        for word in (
+            "Exit codes",
+            "--server",
+            "KOSHEL_SERVER",
+            "--output",
+            "--config",
+            "--token-file",
+            "KOSHEL_TOKEN",
+            "7400",
+        ):
             self.assertIn(word, top.stdout)
         commands = [
             "init",
@@ -154,6 +163,16 @@ class UsageTest(ConsoleCase):
             "rebalance resume",
             "rebalance cancel",
             "rounds unresolved",
+            "audit",
+            "audit-log",
+            "login",
+            "logout",
+            "whoami",
+            "passwd",
+            "token create",
+            "token list",
+            "token revoke",
+            "roles set",
             "doctor",
             "cluster up",
             "cluster add-shard",
