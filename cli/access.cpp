@@ -16,6 +16,7 @@ namespace json = boost::json;
 
 constexpr const char* kTokensPath = "/v1/admin/tokens";
 constexpr const char* kRolesHelp = "user, teller, auditor or admin; several may be given.";
+constexpr std::chrono::days kExpiryMax{36'500};  // beyond, calendars overflow
 constexpr const char* kEverybodysRole = "user";
 
 struct CreateOptions {
@@ -48,7 +49,7 @@ std::string expiry_of(const std::string& text) {
   if (*rest == 'd') span = std::chrono::days(count);
   if (*rest == 'h') span = std::chrono::hours(count);
   if (*rest == 'm') span = std::chrono::minutes(count);
-  if (span.count() == 0) return text;
+  if (span.count() == 0 || span > kExpiryMax) return text;
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   return format_rfc3339(Timestamp(now + span));
 }

@@ -135,13 +135,7 @@ std::size_t Cluster::running_count() const {
 
 Outcome<std::optional<FirstAdmin>> Cluster::up() {
   started_.clear();
-  const auto started = start_all(state_.processes);
-  Outcome<std::optional<FirstAdmin>> done = success();
-  if (started) {
-    done = bring_into_service();
-  } else {
-    done = started.error();
-  }
+  auto done = bring_into_service();
   if (done) return done;
   const auto dead = std::find_if(started_.begin(), started_.end(),
                                  [&](const auto& spec) { return !is_running(spec); });
@@ -312,6 +306,7 @@ Outcome<void> Cluster::initialise_shards(const std::vector<ProcessSpec>& specs) 
 }
 
 Outcome<std::optional<FirstAdmin>> Cluster::bring_into_service() {
+  KOSHEL_TRY(start_all(state_.processes));
   if (!state_.is_admin_awaited) {
     KOSHEL_TRY(auto client, ApiClient::open(state_.url()));
     KOSHEL_TRY(register_shards(client));

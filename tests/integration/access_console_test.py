@@ -239,6 +239,8 @@ class StdinTest(AccessConsoleCase):
                 (["roles", "set", "-n", "two words", "teller"], None, ["VALIDATION_ERROR"]),
                 (["token", "create", "--label", "x", "--role", "king"], None, ["not 'king'"]),
                 (["token", "create", "--label", "x", "--role", "user", "--expires", "soon"], None, ["expires_at"]),
+                (["token", "create", "--label", "x", "--role", "user", "--expires", "999999999d"], None,
+                 ["expires_at"]),
                 (["token", "create", "--label", "x", "--role", "user", "--expires", "2001-01-01T00:00:00Z"], None,
                  ["has passed"]),
                 (["token", "create", "--label", "x"], None, ["--role is required"]),
