@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <utility>
 
 #include "platform/log.hpp"
 #include "platform/spawn.hpp"
@@ -140,13 +141,13 @@ asio::awaitable<std::vector<Outcome>> CoordinatorService::submit(std::vector<Ord
   auto initiate = [this, batch, orders = std::move(orders), deadline](auto handler) mutable {
     auto shared = std::make_shared<decltype(handler)>(std::move(handler));
     batch->done = [this, shared] { asio::post(loop_, [shared]() mutable { (*shared)(); }); };
-    Submit submit;
-    submit.orders.reserve(orders.size());
     for (std::size_t i = 0; i < orders.size(); ++i) {
       places_.emplace(++last_order_, Place{batch, i});
-      submit.orders.push_back({last_order_, std::move(orders[i]), deadline});
+      submitted_.orders.push_back({last_order_, std::move(orders[i]), deadline});
     }
-    step(std::move(submit));
+    if (submitted_.orders.size() == orders.size()) {
+      asio::post(loop_, [this] { step(std::exchange(submitted_, {})); });
+    }
   };
   auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(initiate),
                                                                              asio::use_awaitable);

@@ -132,6 +132,9 @@ class CoordinatorService {
   ShardView shards_;
   RouteReader routes_;
   CoordinatorMachine machine_;
+  // Of this turn of the loop. Requests that have come together go into rounds together: a round
+  // of one, started for the first of them, would cost as much as one of all.
+  Submit submitted_;
   std::unordered_map<OrderId, Place> places_;
   OrderId last_order_ = 0;
   bool has_shards_read_ = false;
