@@ -180,12 +180,9 @@ asio::awaitable<Result<void>> AccessStore::excuse(LoginSource source) {
     pqxx::work work(connection);
     excuse_attempt(work, source);
     work.commit();
-    return true;
   };
   auto pending = pool_.run(std::move(run));
-  const auto done = co_await std::move(pending);
-  if (!done) co_return done.error();
-  co_return success();
+  co_return co_await std::move(pending);
 }
 
 // ---- tokens
@@ -222,12 +219,9 @@ asio::awaitable<Result<void>> AccessStore::end_session(TokenHash token) {
   auto run = [token](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     session.exec_params(kEndSession, hex_of(token));
-    return true;
   };
   auto pending = pool_.run(std::move(run));
-  const auto done = co_await std::move(pending);
-  if (!done) co_return done.error();
-  co_return success();
+  co_return co_await std::move(pending);
 }
 
 namespace {
@@ -320,12 +314,9 @@ asio::awaitable<Result<void>> AccessStore::set_roles(std::string name, Roles rol
   auto run = [name = std::move(name), roles](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     session.exec_params(kSetRoles, name, array_of(roles));
-    return true;
   };
   auto pending = pool_.run(std::move(run));
-  const auto done = co_await std::move(pending);
-  if (!done) co_return done.error();
-  co_return success();
+  co_return co_await std::move(pending);
 }
 
 }  // namespace koshel::directory

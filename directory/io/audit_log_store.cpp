@@ -36,12 +36,9 @@ asio::awaitable<Result<void>> AuditLogStore::append(AuditBatch batch) {
     const auto entries = platform::pg_array(
         batch.entries, [](const std::string& entry) -> std::string_view { return entry; });
     session.exec_params(kAppend, batch.writer.value(), batch.number, entries);
-    return true;
   };
   auto pending = pool_.run(std::move(work));
-  const auto done = co_await std::move(pending);
-  if (!done) co_return done.error();
-  co_return success();
+  co_return co_await std::move(pending);
 }
 
 asio::awaitable<Result<std::vector<AuditRow>>> AuditLogStore::rows_before(std::int64_t before,
