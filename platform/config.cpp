@@ -110,14 +110,15 @@ void read_throttle(ConfigSection section, ThrottleConfig& throttle) {
 }
 
 void read_auth(ConfigSection section, AuthConfig& auth) {
-  std::string mode = "none";
+  std::string mode(to_string(auth.mode));
   section.text("mode", mode);
   if (mode == "ldap") {
     section.fail("mode", "ldap is not there yet; use password");
-  } else if (mode != "none" && mode != "password") {
+  } else if (const auto found = find_auth_mode(mode)) {
+    auth.mode = *found;
+  } else {
     section.fail("mode", "must be one of none, password, ldap");
   }
-  auth.mode = mode == "password" ? AuthMode::Password : AuthMode::None;
   section.flag("allow_open", auth.allow_open);
   section.time("session_ms", auth.session, {1'000, 365 * kDay});
   section.number("sessions_max", auth.sessions_max, {1, 10'000});
@@ -266,6 +267,23 @@ std::string DatabaseConfig::dsn() const {
 
 std::string DatabaseConfig::describe() const {
   return "database " + database + " on " + host + ":" + port + " as " + user;
+}
+
+std::string_view to_string(AuthMode mode) {
+  switch (mode) {
+    case AuthMode::None:
+      return "none";
+    case AuthMode::Password:
+      return "password";
+  }
+  return {};
+}
+
+std::optional<AuthMode> find_auth_mode(std::string_view word) {
+  for (const auto mode : {AuthMode::None, AuthMode::Password}) {
+    if (to_string(mode) == word) return mode;
+  }
+  return std::nullopt;
 }
 
 Result<Config> load_config(const std::string& file) {

@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 
@@ -80,6 +82,8 @@ struct ThrottleConfig {
 };
 
 enum class AuthMode { None, Password };
+std::string_view to_string(AuthMode mode);  // as the config spells it
+std::optional<AuthMode> find_auth_mode(std::string_view word);
 
 struct AuthConfig {
   AuthMode mode = AuthMode::None;

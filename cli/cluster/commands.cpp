@@ -300,10 +300,11 @@ void register_cluster(CLI::App& app, Console& console) {
                    "none: every caller is admin; password: names, passwords and roles, and the "
                    "first `up` makes an admin and prints the password, once (default none).")
       ->type_name("MODE")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, AuthMode>{{"none", AuthMode::None},
-                                                                  {"password", AuthMode::Password}})
-              .description(""));
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, AuthMode>{
+                          {std::string(to_string(AuthMode::None)), AuthMode::None},
+                          {std::string(to_string(AuthMode::Password)), AuthMode::Password}})
+                      .description(""));
   add_examples(command,
                {"koshel cluster up", "koshel cluster up --auth password",
                 "koshel cluster up --shards 3 --coordinators 2 --dir /srv/koshel --port 7500"});

@@ -42,7 +42,7 @@ ClusterState parse_state(const std::string& text, const fs::path& dir) {
   state.postgres_root = std::string(root.at("postgres_root").as_string());
   // Clusters made before there were passwords do not say.
   if (const auto* auth = root.if_contains("auth")) {
-    state.auth = find_auth_mode(auth->as_string()).value();
+    state.auth = platform::find_auth_mode(auth->as_string()).value();
     state.is_admin_awaited = root.at("is_admin_awaited").as_bool();
   }
   for (const auto& item : root.at("processes").as_array()) {
@@ -74,23 +74,6 @@ std::string_view to_string(ProcessRole role) {
       return "coordinator";
   }
   return {};
-}
-
-std::string_view to_string(AuthMode mode) {
-  switch (mode) {
-    case AuthMode::None:
-      return "none";
-    case AuthMode::Password:
-      return "password";
-  }
-  return {};
-}
-
-std::optional<AuthMode> find_auth_mode(std::string_view word) {
-  for (const auto mode : {AuthMode::None, AuthMode::Password}) {
-    if (to_string(mode) == word) return mode;
-  }
-  return std::nullopt;
 }
 
 std::string ProcessSpec::dsn() const {

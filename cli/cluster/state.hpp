@@ -19,8 +19,6 @@ std::string_view to_string(ProcessRole role);
 
 // Of the coordinators' `auth.mode`.
 using platform::AuthMode;
-std::string_view to_string(AuthMode mode);
-std::optional<AuthMode> find_auth_mode(std::string_view word);
 
 struct ProcessSpec {
   std::string name{};  // "directory", "shard-1", "agent-1", "coordinator-1"
