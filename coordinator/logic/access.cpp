@@ -5,10 +5,6 @@
 namespace koshel::coordinator {
 namespace {
 
-bool has_world_side(Parties parties) {
-  return parties.from == kWorldName || parties.to == kWorldName;
-}
-
 bool reads_all(const Caller& caller) {
   return caller.roles.has_any({Role::Auditor, Role::Admin});
 }
@@ -25,6 +21,10 @@ bool may_see_account(const Caller& caller, std::string_view name) {
 
 bool may_see_history(const Caller& caller, std::string_view name) {
   return reads_all(caller) || owns(caller, name);
+}
+
+bool has_world_side(Parties parties) {
+  return parties.from == kWorldName || parties.to == kWorldName;
 }
 
 bool may_see_transfer(const Caller& caller, Parties parties) {

@@ -60,6 +60,7 @@ struct Parties {  // of a transfer, by name
   std::string_view from;
   std::string_view to;
 };
+bool has_world_side(Parties parties);  // a deposit or a withdrawal
 bool may_see_transfer(const Caller& caller, Parties parties);
 bool may_transfer(const Caller& caller, Parties parties);
 

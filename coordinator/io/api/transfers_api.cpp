@@ -31,11 +31,10 @@ bool is_repetition(const Outcome& outcome) {
   return replayed != nullptr && !replayed->is_own;
 }
 
-Problem not_allowed(const std::string& from, const std::string& to) {
-  const bool has_world = from == kWorldName || to == kWorldName;
+Problem not_allowed(Parties parties) {
   return {ProblemCode::PermissionDenied,
-          has_world ? "deposits and withdrawals are for role teller or admin"
-                    : "only from one's own account, or as admin"};
+          has_world_side(parties) ? "deposits and withdrawals are for role teller or admin"
+                                  : "only from one's own account, or as admin"};
 }
 
 const Problem kNoTransfer{ProblemCode::TransferNotFound, "there is no such transfer"};
@@ -71,7 +70,7 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value, Ke
   if (wish.key) {
     if (auto fault = check_idempotency_key(*wish.key)) return *fault;
   }
-  if (!may_transfer(caller, {wish.from, wish.to})) return not_allowed(wish.from, wish.to);
+  if (!may_transfer(caller, {wish.from, wish.to})) return not_allowed({wish.from, wish.to});
   return wish;
 }
 
@@ -211,10 +210,6 @@ asio::awaitable<TransfersApi::Dones> TransfersApi::carry_out(std::vector<Checked
   co_return dones;
 }
 
-bool TransfersApi::has_world_side(const Wish& wish) {
-  return wish.from == kWorldName || wish.to == kWorldName;
-}
-
 // Counts, and the ids of the first and the last: the ledger has the rest.
 Note TransfersApi::note_of(const Dones& dones) {
   std::int64_t deposits = 0;
@@ -228,7 +223,7 @@ Note TransfersApi::note_of(const Dones& dones) {
       continue;
     }
     const auto& plan = done.value().plan;
-    if (!has_world_side(plan.wish)) continue;
+    if (!has_world_side({plan.wish.from, plan.wish.to})) continue;
     (plan.wish.from == kWorldName ? deposits : withdrawals) += 1;
     last = plan.order.transfer.id;
     if (!first) first = last;
@@ -256,9 +251,11 @@ Respond TransfersApi::transfer(HttpRequest request, Caller caller, Note* note) {
   const auto* key = request.header("idempotency-key");
   std::vector<Checked<Wish>> wishes;
   wishes.push_back(read_wish(body.value(), {key ? std::optional(*key) : std::nullopt, ""}, caller));
-  if (note != nullptr && wishes.front() && has_world_side(wishes.front().value())) {
+  if (note != nullptr && wishes.front()) {
     const auto& wish = wishes.front().value();
-    *note = {true, wish.from == kWorldName ? wish.to : wish.from, request.body};
+    if (has_world_side({wish.from, wish.to})) {
+      *note = {true, wish.from == kWorldName ? wish.to : wish.from, request.body};
+    }
   }
   auto pending = carry_out(std::move(wishes), deadline.value());
   const auto dones = co_await std::move(pending);

@@ -59,7 +59,6 @@ class TransfersApi {
                                  const Caller& caller);
   static Checked<Plan> plan(Wish wish, const RoutesByName& routes);
   boost::asio::awaitable<Dones> carry_out(std::vector<Checked<Wish>> wishes, Instant deadline);
-  static bool has_world_side(const Wish& wish);
   static Note note_of(const Dones& dones);  // of a batch
   static std::variant<TransferAnswer, Problem> tell(const Done& done, const Caller& caller);
   boost::asio::awaitable<Problem> obstacle_or_key(const Plan& plan, Instant deadline);
