@@ -11,10 +11,6 @@ using platform::HttpResponse;
 
 namespace {
 
-Respond answer(HttpResponse response) {
-  co_return response;
-}
-
 Respond wrong_method(const std::set<std::string_view>& allowed) {
   std::string methods;
   for (const auto method : allowed) methods.append(methods.empty() ? "" : ", ").append(method);

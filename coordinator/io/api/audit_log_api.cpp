@@ -70,12 +70,9 @@ Respond AuditLogApi::list(platform::HttpRequest request) {
   if (has_more) rows.value().pop_back();
   std::string items;
   for (const auto& row : rows.value()) items += (items.empty() ? "" : ",") + row_json(row);
-  const auto next =
-      has_more
-          ? json_quoted(encode_cursor(write_cursor("audit-log", {rows.value().back().sequence})))
-          : std::string("null");
-  co_return platform::HttpResponse{
-      200, "application/json", "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
+  std::optional<std::string> next;
+  if (has_more) next = write_cursor("audit-log", {rows.value().back().sequence});
+  co_return page_response(items, next);
 }
 
 }  // namespace koshel::coordinator

@@ -28,6 +28,10 @@ std::optional<std::int64_t> to_integer(std::string_view text) {
 
 }  // namespace
 
+Respond answer(platform::HttpResponse response) {
+  co_return response;
+}
+
 Checked<Instant> deadline_of(const ApiContext& context, const platform::HttpRequest& request) {
   const auto& config = context.config.coordinator;
   const auto* header = request.header("koshel-deadline-ms");
@@ -208,6 +212,8 @@ std::string user_json(const ApiContext& context, const FoundUser& user) {
 
 // ---- pages
 
+namespace {
+
 std::string encode_cursor(std::string_view content) {
   std::string text(
       sodium_base64_encoded_len(content.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
@@ -217,8 +223,6 @@ std::string encode_cursor(std::string_view content) {
   text.pop_back();  // the terminating NUL
   return text;
 }
-
-namespace {
 
 std::optional<std::string> decode_cursor(const std::string& text) {
   std::string content(text.size(), '\0');
@@ -235,6 +239,15 @@ std::optional<std::string> decode_cursor(const std::string& text) {
 }
 
 }  // namespace
+
+platform::HttpResponse page_response(const std::string& items,
+                                     const std::optional<std::string>& next) {
+  return {200,
+          "application/json",
+          "{\"items\":[" + items +
+              "],\"next_cursor\":" + (next ? json_quoted(encode_cursor(*next)) : "null") + "}",
+          {}};
+}
 
 Checked<PageRequest> page_of(const platform::HttpRequest& request,
                              std::initializer_list<std::string_view> other_parameters) {

@@ -21,6 +21,7 @@ struct ApiContext {
 };
 
 using Respond = boost::asio::awaitable<platform::HttpResponse>;
+Respond answer(platform::HttpResponse response);  // that is there already
 
 // When the call must have ended: header Koshel-Deadline-Ms within the config's bound, else the
 // default.
@@ -73,7 +74,10 @@ struct PageRequest {
 };
 Checked<PageRequest> page_of(const platform::HttpRequest& request,
                              std::initializer_list<std::string_view> other_parameters);
-std::string encode_cursor(std::string_view content);
+// `items`: JSON values, comma between them. `next`: what the cursor to the rest carries, if there
+// is a rest.
+platform::HttpResponse page_response(const std::string& items,
+                                     const std::optional<std::string>& next);
 
 template <class Reply, class Message, class IsMoved>
 boost::asio::awaitable<Checked<Reply>> ask_owner(ApiContext context, directory::NamedRoute route,

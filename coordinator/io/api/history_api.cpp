@@ -84,11 +84,10 @@ Respond UsersApi::entries(HttpRequest request, Caller caller, std::string name) 
   auto reply = co_await std::move(pending);
   if (!reply) co_return to_response(reply.error());
   auto& entries = reply.value().entries;
-  std::string next = "null";
+  std::optional<std::string> next;
   if (static_cast<int>(entries.size()) > limit) {
-    next = json_quoted(encode_cursor(
-        write_cursor("entries", {account.value(), position.value().is_newest_first ? 1 : 0,
-                                 entries.back().entry.version.value()})));
+    next = write_cursor("entries", {account.value(), position.value().is_newest_first ? 1 : 0,
+                                    entries.back().entry.version.value()});
     entries.pop_back();
   }
   std::vector<AccountId> counterparties;
@@ -101,8 +100,7 @@ Respond UsersApi::entries(HttpRequest request, Caller caller, std::string name) 
     items += items.empty() ? "" : ",";
     items += entry_json(timed, names.value(), currency_of(route.value().route.currency));
   }
-  co_return HttpResponse{
-      200, "application/json", "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
+  co_return page_response(items, next);
 }
 
 }  // namespace koshel::coordinator

@@ -16,10 +16,6 @@ constexpr auto kAuditors = Rule::only({Role::Auditor, Role::Admin});
 constexpr auto kStaff = Rule::only({Role::Teller, Role::Auditor, Role::Admin});
 constexpr auto kAdmins = Rule::only({Role::Admin});
 
-Respond answer(platform::HttpResponse response) {
-  co_return response;
-}
-
 Respond plain(int status, std::string text) {
   return answer({status, "text/plain; charset=utf-8", std::move(text) + "\n", {}});
 }

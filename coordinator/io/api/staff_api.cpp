@@ -125,11 +125,9 @@ Respond StaffApi::list_tokens(HttpRequest request) {
   for (const auto& token : tokens.value()) {
     items += (items.empty() ? "" : ",") + token_json(token);
   }
-  const auto next =
-      has_more ? json_quoted(encode_cursor(write_cursor("tokens", {tokens.value().back().id})))
-               : std::string("null");
-  co_return HttpResponse{
-      200, "application/json", "{\"items\":[" + items + "],\"next_cursor\":" + next + "}", {}};
+  std::optional<std::string> next;
+  if (has_more) next = write_cursor("tokens", {tokens.value().back().id});
+  co_return page_response(items, next);
 }
 
 Respond StaffApi::remove_token(std::string text) {

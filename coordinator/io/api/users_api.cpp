@@ -285,9 +285,9 @@ Respond UsersApi::list(HttpRequest request) {
     items += items.empty() ? "" : ",";
     items += user_json(context_, user);
   }
-  const auto next = has_more ? json_quoted(encode_cursor(write_cursor("users", {last.value()})))
-                             : std::string("null");
-  co_return json_response(200, "{\"items\":[" + items + "],\"next_cursor\":" + next + "}");
+  std::optional<std::string> next;
+  if (has_more) next = write_cursor("users", {last.value()});
+  co_return page_response(items, next);
 }
 
 // ---- changing
