@@ -188,35 +188,66 @@ Failure failure_of(const Error& error, const ApiCall& call, const std::string& s
     return {ExitCode::Unknown, "no answer from " + server + " (" + error.context +
                                    "); it may have been done: " + advice_of(call)};
   }
+  if (error.fault == Fault::Internal) {
+    return {ExitCode::Usage, "cannot speak with the coordinator at " + server + ": " +
+                                 error.context + "; nothing happened"};
+  }
   return {ExitCode::Unavailable,
           "cannot reach the coordinator at " + server + " (" + error.context +
               "); nothing happened: start it (an embedded one with `koshel cluster up`), or name "
               "another with --server URL"};
 }
 
-ApiClient::ApiClient(std::string server, platform::HttpTarget target, std::string token)
-    : server_(std::move(server)),
+Outcome<ApiServer> find_server(const std::string& url, platform::TlsOptions tls) {
+  auto target = platform::parse_url(url);
+  if (!target) {
+    return Failure(ExitCode::Usage, "--server " + url + ": " + target.error().context +
+                                        "; write it as https://HOST:PORT or http://HOST:PORT");
+  }
+  ApiServer server{std::move(target.value()), nullptr};
+  if (!server.target.is_tls) return server;
+  auto context = platform::TlsContext::load(platform::TlsSide::Client, std::move(tls));
+  if (!context) return Failure(ExitCode::Usage, context.error().context);
+  server.tls = std::move(context.value());
+  return server;
+}
+
+Outcome<void> check_fit_for_secrets(const std::string& url) {
+  const auto target = platform::parse_url(url);
+  if (!target || target.value().is_tls || platform::is_loopback(target.value().host)) {
+    return success();
+  }
+  return Failure(ExitCode::Usage,
+                 "a password or token would go to " + url +
+                     " in plain text, for all on the way to read; nothing was sent: name the "
+                     "coordinator's https:// URL with --server (it needs `coordinator.tls`), or do "
+                     "it on its own machine");
+}
+
+ApiClient::ApiClient(std::string url, ApiServer server, std::string token)
+    : url_(std::move(url)),
       token_(std::move(token)),
       loop_(std::make_unique<boost::asio::io_context>(1)) {
-  client_ = std::make_unique<platform::HttpClient>(loop_->get_executor(), std::move(target),
-                                                   platform::ClientOptions{});
+  client_ =
+      std::make_unique<platform::HttpClient>(loop_->get_executor(), std::move(server.target),
+                                             platform::ClientOptions{.tls = std::move(server.tls)});
 }
 
 Outcome<ApiClient> ApiClient::open(const Console& console) {
   KOSHEL_TRY(auto url, console.server_url());
-  KOSHEL_TRY(auto client, open(url));
+  KOSHEL_TRY(auto client, open(url, console.tls()));
   KOSHEL_TRY(auto token, find_token(console, url));
+  if (!token.empty()) {
+    KOSHEL_TRY(check_fit_for_secrets(url));
+  }
   client.token_ = std::move(token);
   return client;
 }
 
-Outcome<ApiClient> ApiClient::open(const std::string& url, std::string token) {
-  auto target = platform::parse_url(url);
-  if (!target) {
-    return Failure(ExitCode::Usage, "--server " + url + ": " + target.error().context +
-                                        "; write it as http://HOST:PORT");
-  }
-  return ApiClient(url, std::move(target.value()), std::move(token));
+Outcome<ApiClient> ApiClient::open(const std::string& url, platform::TlsOptions tls,
+                                   std::string token) {
+  KOSHEL_TRY(auto server, find_server(url, std::move(tls)));
+  return ApiClient(url, std::move(server), std::move(token));
 }
 
 Result<ApiReply> ApiClient::attempt(const ApiCall& call) {
@@ -234,7 +265,7 @@ Result<ApiReply> ApiClient::attempt(const ApiCall& call) {
 
 Outcome<ApiReply> ApiClient::call(const ApiCall& call) {
   auto reply = attempt(call);
-  if (!reply) return failure_of(reply.error(), call, server_);
+  if (!reply) return failure_of(reply.error(), call, url_);
   if (!reply.value().is_success()) return failure_of(reply.value(), call);
   return std::move(reply.value());
 }
@@ -258,8 +289,9 @@ Outcome<ApiReply> ApiClient::call_until_answered(const ApiCall& call, millisecon
       return std::move(reply.value());
     }
     Failure failure =
-        reply ? failure_of(reply.value(), call) : failure_of(reply.error(), call, server_);
+        reply ? failure_of(reply.value(), call) : failure_of(reply.error(), call, url_);
     if (failure.code == ExitCode::Unknown) may_be_done = true;
+    if (failure.code == ExitCode::Usage && !may_be_done) return failure;
     const auto wait = std::max(pause, reply ? reply.value().retry_after : milliseconds(0));
     if (std::chrono::steady_clock::now() + wait >= until) {
       if (may_be_done && failure.code != ExitCode::Unknown) {

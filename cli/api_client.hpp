@@ -55,11 +55,21 @@ std::string text_of(const boost::json::value& object, std::string_view member);
 // An array of strings as "teller, auditor"; "" when it is missing.
 std::string list_of(const boost::json::value& object, std::string_view member);
 
+// A URL and, for https, what it takes to speak with it. Usage when either cannot be used.
+struct ApiServer {
+  platform::HttpTarget target;
+  std::shared_ptr<platform::TlsContext> tls;
+};
+Outcome<ApiServer> find_server(const std::string& url, platform::TlsOptions tls);
+// Usage if what is sent to the URL could be read on its way: a secret must not go there.
+Outcome<void> check_fit_for_secrets(const std::string& url);
+
 class ApiClient {
  public:
   // With the token that belongs to the console's server.
   static Outcome<ApiClient> open(const Console& console);
-  static Outcome<ApiClient> open(const std::string& url, std::string token = {});
+  static Outcome<ApiClient> open(const std::string& url, platform::TlsOptions tls,
+                                 std::string token = {});
 
   // One attempt; an Error when there was no answer.
   Result<ApiReply> attempt(const ApiCall& call);
@@ -72,13 +82,13 @@ class ApiClient {
   // reads, and writes with a key. Outcome Unknown as soon as one attempt may have been carried out.
   Outcome<ApiReply> call_until_answered(const ApiCall& call, std::chrono::milliseconds patience);
 
-  const std::string& server() const { return server_; }
+  const std::string& server() const { return url_; }
   const std::string& token() const { return token_; }
 
  private:
-  ApiClient(std::string server, platform::HttpTarget target, std::string token);
+  ApiClient(std::string url, ApiServer server, std::string token);
 
-  std::string server_;
+  std::string url_;
   std::string token_;
   std::unique_ptr<boost::asio::io_context> loop_;
   std::unique_ptr<platform::HttpClient> client_;

@@ -134,8 +134,8 @@ Finished run_bench(const Console& console, const BenchOptions& options) {
   KOSHEL_TRY(auto prepared, prepare_users(client, options.users));
   const Currency* currency = find_currency(prepared.currency);
   LoadOptions load;
-  KOSHEL_TRY(auto target, platform::parse_url(client.server()));
-  load.target = std::move(target);
+  KOSHEL_TRY(auto server, find_server(client.server(), console.tls()));
+  load.server = std::move(server);
   load.token = client.token();
   load.users = std::move(prepared.users);
   load.workload = options.workload;

@@ -12,6 +12,8 @@
 #include <boost/asio/write.hpp>
 #include <charconv>
 
+#include "platform/stream.hpp"
+
 namespace koshel::cli {
 namespace {
 
@@ -139,12 +141,12 @@ class Load {
 
  private:
   struct Connection {
-    tcp::socket socket;
+    std::unique_ptr<platform::Stream> stream;  // null: not connected
     std::string head, body, answer;
   };
 
   asio::awaitable<void> work();
-  asio::awaitable<bool> open(Connection* connection);
+  asio::awaitable<void> open(Connection* connection);
   asio::awaitable<bool> exchange(Connection* connection);
   asio::awaitable<Instant> next_start();
   void build(Connection& connection);
@@ -201,9 +203,9 @@ void Load::build(Connection& connection) {
     append_transfer(body);
   }
   std::string& head = connection.head;
-  head.assign("POST ").append(options_.target.prefix).append("/v1/transfers");
+  head.assign("POST ").append(options_.server.target.prefix).append("/v1/transfers");
   if (options_.batch > 0) head.append("/batch");
-  head.append(" HTTP/1.1\r\nHost: ").append(options_.target.host);
+  head.append(" HTTP/1.1\r\nHost: ").append(options_.server.target.host);
   head.append("\r\nContent-Type: application/json\r\nContent-Length: ");
   head.append(std::to_string(body.size()));
   if (!options_.token.empty()) head.append("\r\nAuthorization: Bearer ").append(options_.token);
@@ -214,18 +216,24 @@ void Load::build(Connection& connection) {
   head.append("\r\n\r\n");
 }
 
-asio::awaitable<bool> Load::open(Connection* connection) {
+asio::awaitable<void> Load::open(Connection* connection) {
   boost::system::error_code fault;
   auto token = asio::redirect_error(asio::use_awaitable, fault);
+  const auto& [target, tls] = options_.server;
   tcp::resolver resolver(loop_);
-  const auto found =
-      co_await resolver.async_resolve(options_.target.host, options_.target.port, token);
-  if (fault) co_return false;
-  connection->socket = tcp::socket(loop_);
-  co_await asio::async_connect(connection->socket, found, token);
-  if (fault) co_return false;
-  connection->socket.set_option(tcp::no_delay(true), fault);
-  co_return true;
+  const auto found = co_await resolver.async_resolve(target.host, target.port, token);
+  if (fault) co_return;
+  auto stream = std::make_unique<platform::Stream>(loop_.get_executor());
+  co_await asio::async_connect(stream->tcp().socket(), found, token);
+  if (fault) co_return;
+  stream->tcp().socket().set_option(tcp::no_delay(true), fault);
+  if (tls) {
+    auto& greeting = stream->start_tls(tls->current());
+    platform::expect_host(greeting.native_handle(), target.host);
+    co_await greeting.async_handshake(asio::ssl::stream_base::client, token);
+    if (fault) co_return;
+  }
+  connection->stream = std::move(stream);
 }
 
 asio::awaitable<bool> Load::exchange(Connection* connection) {
@@ -233,7 +241,7 @@ asio::awaitable<bool> Load::exchange(Connection* connection) {
   auto token = asio::redirect_error(asio::use_awaitable, fault);
   const std::array<asio::const_buffer, 2> request{asio::buffer(connection->head),
                                                   asio::buffer(connection->body)};
-  co_await asio::async_write(connection->socket, request, token);
+  co_await asio::async_write(*connection->stream, request, token);
   if (fault) co_return false;
   std::string& answer = connection->answer;
   std::size_t filled = 0;
@@ -241,7 +249,7 @@ asio::awaitable<bool> Load::exchange(Connection* connection) {
   while (!frame.is_complete(std::string_view(answer.data(), filled))) {
     if (frame.is_broken) co_return false;
     if (answer.size() - filled < 16 * 1024) answer.resize(answer.size() + 64 * 1024);
-    filled += co_await connection->socket.async_read_some(
+    filled += co_await connection->stream->async_read_some(
         asio::buffer(answer.data() + filled, answer.size() - filled), token);
     if (fault) co_return false;
   }
@@ -263,23 +271,20 @@ asio::awaitable<Instant> Load::next_start() {
 }
 
 asio::awaitable<void> Load::work() {
-  Connection connection{tcp::socket(loop_), {}, {}, {}};
+  Connection connection;
   for (;;) {
     const auto started = co_await next_start();
     if (std::max(started, steady_clock::now()) >= until_) break;
-    if (!connection.socket.is_open()) {
-      const bool is_open = co_await open(&connection);
-      if (!is_open) connection.socket = tcp::socket(loop_);
-    }
+    if (!connection.stream) co_await open(&connection);
     bool is_answered = false;
     build(connection);
-    if (connection.socket.is_open()) is_answered = co_await exchange(&connection);
+    if (connection.stream) is_answered = co_await exchange(&connection);
     if (is_answered) {
       count(connection.body, steady_clock::now() - started);
       continue;
     }
     if (is_measured()) ++report_.others["CONNECTION_LOST"];
-    connection.socket = tcp::socket(loop_);
+    connection.stream.reset();
     asio::steady_timer pause(loop_, kReconnectPause);
     co_await pause.async_wait(asio::use_awaitable);
   }

@@ -9,9 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/console.hpp"
+#include "cli/api_client.hpp"
 #include "cli/latency_histogram.hpp"
-#include "platform/http.hpp"
 
 namespace koshel::cli {
 
@@ -23,7 +22,7 @@ struct BenchUser {
 };
 
 struct LoadOptions {
-  platform::HttpTarget target;
+  ApiServer server;
   std::string token;  // "": none is sent
   std::vector<BenchUser> users;
   Workload workload = Workload::Mixed;

@@ -43,6 +43,7 @@ void register_all(CLI::App& app, Console& console) {
   register_access(app, console);
   register_doctor(app, console);
   register_bench(app, console);
+  register_certs(app, console);
   register_cluster(app, console);
 }
 
@@ -53,6 +54,11 @@ void add_global_options(CLI::App& app, Console& console) {
                  "listens, else http://127.0.0.1:7400.")
       ->type_name("URL")
       ->envname("KOSHEL_SERVER");
+  app.add_option("--ca-file", console.ca_file,
+                 "For https: the certificate (PEM) of the CA that must have signed the server's; "
+                 "by default those that the system knows.")
+      ->type_name("FILE")
+      ->envname("KOSHEL_CA_FILE");
   app.add_option("--token-file", console.token_file_option,
                  "The token to show to the coordinator, in a file that nobody else may read; by "
                  "default that of the environment's KOSHEL_TOKEN, else what `koshel login` got.")
@@ -139,7 +145,8 @@ Outcome<std::string> Console::server_url() const {
   if (host == "0.0.0.0" || host.empty()) host = "127.0.0.1";
   if (host == "::") host = "::1";
   if (host.find(':') != std::string::npos) host = "[" + host + "]";
-  return "http://" + host + ":" + std::to_string(config.coordinator.listen.port);
+  const auto* scheme = config.coordinator.tls.is_on() ? "https://" : "http://";
+  return scheme + host + ":" + std::to_string(config.coordinator.listen.port);
 }
 
 void add_examples(CLI::App* command, const std::vector<std::string>& lines) {
@@ -147,7 +154,7 @@ void add_examples(CLI::App* command, const std::vector<std::string>& lines) {
   for (const auto& line : lines) text += "  " + line + "\n";
   command->footer(text +
                   "\nGlobal options work here too: --server URL, --output json, --config FILE, "
-                  "--token-file FILE.\n" +
+                  "--token-file FILE, --ca-file FILE.\n" +
                   kExitCodes);
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "platform/tls.hpp"
 
 namespace koshel::cli {
 
@@ -37,10 +38,13 @@ using Finished = Outcome<ExitCode>;
 
 enum class OutputFormat { Table, Json };
 
+constexpr const char* kCaSetting = "--ca-file FILE or KOSHEL_CA_FILE";
+
 struct Console {
   std::string server_option;         // --server or KOSHEL_SERVER; empty: see server_url()
   std::vector<std::string> configs;  // each --config FILE
   std::string token_file_option;     // --token-file
+  std::string ca_file;               // --ca-file or KOSHEL_CA_FILE; empty: the system's CAs
   std::string token_of_environment;  // KOSHEL_TOKEN, taken out of the environment
   OutputFormat output = OutputFormat::Table;
   std::function<Finished()> run;  // of the command that was chosen
@@ -48,6 +52,8 @@ struct Console {
   bool is_json() const { return output == OutputFormat::Json; }
   // --server, else where the config's coordinator listens, else http://127.0.0.1:7400.
   Outcome<std::string> server_url() const;
+  // How an https server is to be known.
+  platform::TlsOptions tls() const { return {.ca_file = ca_file, .ca_setting = kCaSetting}; }
 };
 
 // Runs the whole program and returns its exit status.
@@ -67,6 +73,7 @@ void register_audit_log(CLI::App& app, Console& console);
 void register_init(CLI::App& app, Console& console);
 void register_doctor(CLI::App& app, Console& console);
 void register_bench(CLI::App& app, Console& console);
+void register_certs(CLI::App& app, Console& console);
 void register_cluster(CLI::App& app, Console& console);
 
 // A command under `parent` that runs `run(console, options)`; the caller adds its options to

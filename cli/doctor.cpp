@@ -195,11 +195,12 @@ void examine_database(Examination& examination, const platform::DatabaseConfig& 
 }
 
 // The coordinator reaches the agent; what more it can say is asked only where we reach it too.
-void judge_agent(Examination& examination, const std::string& subject, const std::string& url) {
+void judge_agent(Examination& examination, const std::string& subject, const std::string& url,
+                 const platform::TlsOptions& tls) {
   const auto answers = [&](const std::string& more) {
     examination.fine(subject, "agent " + url + " answers" + more);
   };
-  auto client = ApiClient::open(url);
+  auto client = ApiClient::open(url, tls);
   if (!client) return answers("");
   const auto status = client.value().call({.path = "/v1/status", .timeout = kAgentTimeout});
   if (!status) return answers("");
@@ -210,7 +211,8 @@ void judge_agent(Examination& examination, const std::string& subject, const std
                     "install one version everywhere, then restart the agents and coordinators");
 }
 
-Outcome<void> examine_coordinator(Examination& examination, const Console& console) {
+Outcome<void> examine_coordinator(Examination& examination, const Console& console,
+                                  const platform::TlsOptions& agent_tls) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   const std::string subject = "coordinator " + client.server();
   if (const auto ready = client.call({.path = "/readyz"}); !ready) {
@@ -235,7 +237,7 @@ Outcome<void> examine_coordinator(Examination& examination, const Console& conso
   for (const auto& shard : shards.value().items) {
     const std::string name = "shard " + text_of(shard, "name");
     if (text_of(shard, "reachable") == "true") {
-      judge_agent(examination, name, text_of(shard, "agent"));
+      judge_agent(examination, name, text_of(shard, "agent"), agent_tls);
     } else {
       examination.fault(name, "agent " + text_of(shard, "agent") + " does not answer",
                         "start koshel-shard-agent there (in an embedded cluster: koshel cluster "
@@ -261,6 +263,7 @@ Outcome<void> examine_processes(Examination& examination, Console& console,
     }
   }
   if (console.server_option.empty()) console.server_option = state.url();
+  if (console.ca_file.empty()) console.ca_file = state.ca_file();
   return success();
 }
 
@@ -297,6 +300,7 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
     say("no database is looked at: name the configs with --config FILE, or an embedded cluster "
         "with --dir DIR");
   }
+  platform::TlsOptions agent_tls;
   for (const auto& file : console.configs) {
     const auto config = platform::load_config(file);
     if (!config) {
@@ -305,13 +309,21 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
       continue;
     }
     examination.fine("config " + file, "can be read");
+    const auto& tls = config.value().coordinator.agent_tls;
+    if (tls.is_on()) {
+      agent_tls = {.cert_file = tls.cert_file,
+                   .key_file = tls.key_file,
+                   .ca_file = tls.ca_file,
+                   .peer_role = platform::TlsRole::Agent,
+                   .ca_setting = kCaSetting};
+    }
     if (config.value().has_directory) {
       examine_database(examination, config.value().directory, DatabaseRole::Directory);
     }
     if (config.value().has_shard)
       examine_database(examination, config.value().shard, DatabaseRole::Shard);
   }
-  KOSHEL_TRY(examine_coordinator(examination, console));
+  KOSHEL_TRY(examine_coordinator(examination, console, agent_tls));
   std::size_t faults = 0;
   for (const auto& finding : examination.findings()) faults += finding.mend.empty() ? 0 : 1;
   print_findings(console, examination, faults == 0);

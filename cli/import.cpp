@@ -79,14 +79,14 @@ std::string difference(const json::value& user, const ImportLine& line) {
 
 class Importer {
  public:
-  Importer(ImportFile file, platform::HttpTarget target, ImportOptions options,
-           const ApiClient& probe)
+  Importer(ImportFile file, ApiServer server, ImportOptions options, const ApiClient& probe)
       : file_(std::move(file)),
         options_(std::move(options)),
         server_(probe.server()),
         token_(probe.token()),
-        client_(loop_.get_executor(), std::move(target),
-                platform::ClientOptions{.connections_max = kChecksInFlight}),
+        client_(loop_.get_executor(), std::move(server.target),
+                platform::ClientOptions{.connections_max = kChecksInFlight,
+                                        .tls = std::move(server.tls)}),
         progress_("import", file_.lines_estimated()) {}
 
   // Ends with the file, or with the first failure that patience does not cure.
@@ -360,8 +360,8 @@ Finished run_import(const Console& console, const ImportOptions& options) {
   // One call through the plain client first: it explains a wrong or silent server best.
   KOSHEL_TRY(auto probe, ApiClient::open(console));
   KOSHEL_TRY(probe.call({.path = "/readyz"}));
-  KOSHEL_TRY(auto target, platform::parse_url(probe.server()));
-  Importer importer(std::move(file), std::move(target), options, probe);
+  KOSHEL_TRY(auto server, find_server(probe.server(), console.tls()));
+  Importer importer(std::move(file), std::move(server), options, probe);
   importer.run();
   print_report(console, importer, options);
   if (importer.failure()) {

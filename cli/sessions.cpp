@@ -77,7 +77,8 @@ void print_identity(const Console& console, const json::value& who) {
 
 Finished run_login(const Console& console, const LoginOptions& options) {
   KOSHEL_TRY(auto url, console.server_url());
-  KOSHEL_TRY(auto client, ApiClient::open(url));
+  KOSHEL_TRY(check_fit_for_secrets(url));
+  KOSHEL_TRY(auto client, ApiClient::open(url, console.tls()));
   std::string name = options.name;
   if (name.empty()) {
     KOSHEL_TRY(auto answer, ask_line("Name: ", "give the name with -n NAME"));
@@ -164,6 +165,7 @@ Outcome<NewPassword> ask_new_password(const PasswordOptions& options, const std:
 
 Finished run_passwd(const Console& console, const PasswordOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
+  KOSHEL_TRY(check_fit_for_secrets(client.server()));
   KOSHEL_TRY(auto who, ask_who(client));
   const auto own_name = text_of(who.json, "name");
   const auto name = options.name.empty() ? own_name : options.name;
@@ -199,7 +201,7 @@ void register_sessions(CLI::App& app, Console& console) {
   command->add_flag("--password-stdin", login->is_password_on_stdin,
                     "Read the password from stdin, one line (default asked).");
   add_examples(command,
-               {"koshel login -n anna", "koshel --server http://10.0.0.5:7400 login -n anna",
+               {"koshel login -n anna", "koshel --server https://10.0.0.5:7400 login -n anna",
                 "pass show koshel/anna | koshel login -n anna --password-stdin"});
 
   command = add_command(app, console, "logout",

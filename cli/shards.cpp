@@ -132,8 +132,8 @@ void register_shards(CLI::App& app, Console& console) {
   command
       ->add_option("--weight", add->weight, "Its share of users beside the others' (default 100).")
       ->type_name("WEIGHT");
-  add_examples(command, {"koshel shard add shard-3 --agent http://10.0.0.13:7501",
-                         "koshel shard add shard-3 --agent http://10.0.0.13:7501 --weight 200"});
+  add_examples(command, {"koshel shard add shard-3 --agent https://10.0.0.13:7501",
+                         "koshel shard add shard-3 --agent https://10.0.0.13:7501 --weight 200"});
   command = add_command(*group, console, "list",
                         "Lists all shards: state, weight, users, and whether the agent answers.",
                         std::make_shared<ListOptions>(), run_list);

@@ -25,17 +25,49 @@ using namespace koshel;
 
 constexpr int kBadConfig = 2;
 
+// Null where the config has none.
+struct Certificates {
+  std::shared_ptr<platform::TlsContext> api;
+  std::shared_ptr<platform::TlsContext> agents;
+
+  std::vector<std::shared_ptr<platform::TlsContext>> all() const {
+    std::vector<std::shared_ptr<platform::TlsContext>> loaded{api, agents};
+    std::erase(loaded, nullptr);
+    return loaded;
+  }
+};
+
+Result<Certificates> load_certificates(const platform::CoordinatorConfig& config) {
+  using platform::TlsContext;
+  Certificates certificates;
+  if (config.tls.is_on()) {
+    KOSHEL_TRY(certificates.api,
+               TlsContext::load(platform::TlsSide::Server, {.cert_file = config.tls.cert_file,
+                                                            .key_file = config.tls.key_file}));
+  }
+  if (config.agent_tls.is_on()) {
+    KOSHEL_TRY(certificates.agents,
+               TlsContext::load(platform::TlsSide::Client,
+                                {.cert_file = config.agent_tls.cert_file,
+                                 .key_file = config.agent_tls.key_file,
+                                 .ca_file = config.agent_tls.ca_file,
+                                 .peer_role = platform::TlsRole::Agent,
+                                 .ca_setting = "coordinator.agent_tls.ca_file"}));
+  }
+  return certificates;
+}
+
 // Everything of a running coordinator, wired in one place.
 struct Coordinator {
   Coordinator(asio::io_context& the_loop, const platform::Config& the_config,
-              platform::PgPool& pool, Incarnation incarnation)
+              const Certificates& certificates, platform::PgPool& pool, Incarnation incarnation)
       : loop(the_loop),
         config(the_config),
-        service(loop, config, pool, incarnation,
+        service(loop, config, certificates.agents, pool, incarnation,
                 [this](const std::string& reason) { give_up(reason); }),
         api({service, service.routes(), config}, loop.get_executor(), pool, incarnation),
         server(loop,
-               {config.coordinator.listen, config.coordinator.http,
+               {config.coordinator.listen, config.coordinator.http, certificates.api,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
                 [](platform::ProtocolFault fault, const std::string&) {
                   return coordinator::Api::on_protocol_error(fault);
@@ -89,6 +121,11 @@ asio::awaitable<void> stop_when_told(Coordinator& coordinator) {
 }
 
 int serve(const platform::Config& config) {
+  const auto certificates = load_certificates(config.coordinator);
+  if (!certificates) {
+    spdlog::error("{}", certificates.error().context);
+    return kBadConfig;
+  }
   asio::io_context loop(1);
   platform::PgPool pool(loop.get_executor(), config.directory, "koshel-coordinator");
   directory::DirectoryStore directory(pool);
@@ -101,7 +138,7 @@ int serve(const platform::Config& config) {
   loop.run();
   if (!incarnation) return kBadConfig;
   loop.restart();
-  Coordinator coordinator(loop, config, pool, *incarnation);
+  Coordinator coordinator(loop, config, certificates.value(), pool, *incarnation);
   if (const auto started = coordinator.server.start(); !started) {
     spdlog::error("{}", started.error().context);
     return kBadConfig;
@@ -111,6 +148,10 @@ int serve(const platform::Config& config) {
   asio::co_spawn(loop, coordinator.service.run_ticks(), platform::end_on_failure);
   asio::co_spawn(loop, coordinator.service.run_refresh(), platform::end_on_failure);
   asio::co_spawn(loop, stop_when_told(coordinator), platform::end_on_failure);
+  if (auto loaded = certificates.value().all(); !loaded.empty()) {
+    for (const auto& context : loaded) spdlog::info("certificate {}", context->describe());
+    asio::co_spawn(loop, platform::reload_on_hangup(std::move(loaded)), platform::end_on_failure);
+  }
   loop.run();
   return coordinator.exit_code;
 }

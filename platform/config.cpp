@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <charconv>
 #include <optional>
 #include <vector>
@@ -16,6 +17,8 @@ namespace koshel::platform {
 namespace {
 
 constexpr std::int64_t kDay = 86'400'000;
+
+enum class TlsPeers { Anybody, OfOneCa };
 
 void read_listen(ConfigSection& section, ListenConfig& listen) {
   std::string text;
@@ -41,6 +44,7 @@ void read_http(ConfigSection section, HttpConfig& http) {
   section.number("header_bytes_max", http.header_bytes_max, {256, 1 << 20});
   section.time("idle_timeout_ms", http.idle_timeout, {1, kDay});
   section.time("request_timeout_ms", http.request_timeout, {1, kDay});
+  section.time("handshake_timeout_ms", http.handshake_timeout, {1, kDay});
   section.end();
 }
 
@@ -132,8 +136,27 @@ void read_auth(ConfigSection section, AuthConfig& auth) {
   section.end();
 }
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+// Both files or none; an agent, and who speaks to agents, needs the CA that they share.
+void read_tls(ConfigSection section, TlsConfig& tls, TlsPeers peers) {
+  section.file("cert_file", tls.cert_file);
+  section.file("key_file", tls.key_file);
+  if (tls.cert_file.empty()) section.fail("cert_file", "is missing; a certificate (PEM) is wanted");
+  if (tls.key_file.empty()) section.fail("key_file", "is missing; the certificate's key is wanted");
+  if (peers == TlsPeers::OfOneCa) {
+    section.file("ca_file", tls.ca_file);
+    if (tls.ca_file.empty()) {
+      section.fail("ca_file", "is missing; the certificate of the cluster's CA is wanted");
+    }
+  }
+  section.end();
+}
+
+void check_plain_text(ConfigSection& section, const std::string& host, const TlsConfig& tls,
+                      bool is_allowed) {
+  if (tls.is_on() || is_allowed || is_loopback(host)) return;
+  section.fail("listen", "others can reach " + host +
+                             ", and without tls all is sent in plain text: set tls, listen on "
+                             "127.0.0.1, or write allow_plain_text: true beside it");
 }
 
 void read_coordinator(ConfigSection section, const AuthConfig& auth,
@@ -144,6 +167,13 @@ void read_coordinator(ConfigSection section, const AuthConfig& auth,
                                ", and with auth.mode none every caller is admin: set auth.mode to "
                                "password, listen on 127.0.0.1, or write auth.allow_open: true");
   }
+  section.flag("allow_plain_text", coordinator.allow_plain_text);
+  section.section("tls",
+                  [&](ConfigSection tls) { read_tls(tls, coordinator.tls, TlsPeers::Anybody); });
+  section.section("agent_tls", [&](ConfigSection tls) {
+    read_tls(tls, coordinator.agent_tls, TlsPeers::OfOneCa);
+  });
+  check_plain_text(section, coordinator.listen.host, coordinator.tls, coordinator.allow_plain_text);
   section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
   section.section("rebalance", [&](ConfigSection rebalance) {
@@ -174,6 +204,9 @@ void read_coordinator(ConfigSection section, const AuthConfig& auth,
 
 void read_agent(ConfigSection section, AgentConfig& agent) {
   read_listen(section, agent.listen);
+  section.flag("allow_plain_text", agent.allow_plain_text);
+  section.section("tls", [&](ConfigSection tls) { read_tls(tls, agent.tls, TlsPeers::OfOneCa); });
+  check_plain_text(section, agent.listen.host, agent.tls, agent.allow_plain_text);
   section.section("http", [&](ConfigSection http) { read_http(http, agent.http); });
   section.number("rounds_in_flight_max", agent.rounds_in_flight_max, {1, 100'000});
   section.number("heads_cached_max", agent.heads_cached_max, {2, 100'000'000});
@@ -284,6 +317,12 @@ std::optional<AuthMode> find_auth_mode(std::string_view word) {
     if (to_string(mode) == word) return mode;
   }
   return std::nullopt;
+}
+
+bool is_loopback(const std::string& host) {
+  boost::system::error_code no_address;
+  const auto address = boost::asio::ip::make_address(host, no_address);
+  return no_address ? host == "localhost" : address.is_loopback();
 }
 
 Result<Config> load_config(const std::string& file) {

@@ -38,12 +38,22 @@ struct ListenConfig {
   std::uint16_t port = 0;
 };
 
+// PEM files. None: plain text.
+struct TlsConfig {
+  std::string cert_file;
+  std::string key_file;
+  std::string ca_file;  // who signs the certificates of coordinators and agents
+
+  bool is_on() const { return !cert_file.empty(); }
+};
+
 struct HttpConfig {
   int connections_max = 1024;
   std::size_t body_bytes_max = 16u << 20;
   std::size_t header_bytes_max = 16u << 10;
   milliseconds idle_timeout{75'000};
-  milliseconds request_timeout{30'000};  // to read one request: slow senders are cut off
+  milliseconds request_timeout{30'000};    // to read one request: slow senders are cut off
+  milliseconds handshake_timeout{10'000};  // of TLS
 };
 
 struct LaneConfig {
@@ -99,6 +109,9 @@ struct AuthConfig {
 
 struct CoordinatorConfig {
   ListenConfig listen{"127.0.0.1", 7400};
+  bool allow_plain_text = false;  // on a listener that others reach
+  TlsConfig tls;                  // of the API
+  TlsConfig agent_tls;            // shown to agents; with it they must be asked over https
   HttpConfig http;
   LaneConfig lanes;
   RebalanceConfig rebalance;
@@ -123,6 +136,8 @@ struct CoordinatorConfig {
 
 struct AgentConfig {
   ListenConfig listen{"127.0.0.1", 7501};
+  bool allow_plain_text = false;  // on a listener that others reach
+  TlsConfig tls;                  // shown to coordinators, who must show theirs
   HttpConfig http;
   int rounds_in_flight_max = 256;
   int heads_cached_max = 1'000'000;
@@ -155,5 +170,8 @@ struct Config {
 };
 
 Result<Config> load_config(const std::string& file);
+
+// Whether only this machine can be behind the name or address.
+bool is_loopback(const std::string& host);
 
 }  // namespace koshel::platform

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -38,6 +39,13 @@ class ConfigSection {
       value = found.Scalar();
     }
     return true;
+  }
+
+  // One that is not absolute is looked for beside the config.
+  void file(const std::string& key, std::string& value) {
+    if (text(key, value) && !value.empty()) {
+      value = (std::filesystem::path(faults_.file).parent_path() / value).string();
+    }
   }
 
   void flag(const std::string& key, bool& value) {

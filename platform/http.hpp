@@ -19,6 +19,7 @@
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "platform/config.hpp"
+#include "platform/tls.hpp"
 
 namespace koshel::platform {
 
@@ -50,7 +51,8 @@ enum class ProtocolFault {
   HeadersTooLarge,
   PayloadTooLarge,
   TooSlow,
-  TooManyConnections
+  TooManyConnections,
+  PlainText  // on a port that speaks TLS
 };
 
 using HttpHandler = std::function<boost::asio::awaitable<HttpResponse>(HttpRequest)>;
@@ -58,6 +60,7 @@ using HttpHandler = std::function<boost::asio::awaitable<HttpResponse>(HttpReque
 struct ServerOptions {
   ListenConfig listen;
   HttpConfig http;
+  std::shared_ptr<TlsContext> tls;  // null: plain text
   HttpHandler handler;  // called on the loop; what it throws is logged and answered with 500
   std::function<HttpResponse(ProtocolFault, const std::string& request_id)> on_protocol_error;
 };
@@ -81,11 +84,12 @@ class HttpServer {
 };
 
 struct HttpTarget {
+  bool is_tls = false;
   std::string host;
   std::string port;
   std::string prefix;  // of the path, without a trailing '/'
 };
-// "http://host:port/prefix"; anything else is an Error (Internal) that says what is wrong.
+// "https://host:port/prefix", or http; anything else is an Error (Internal) that says what is wrong.
 Result<HttpTarget> parse_url(std::string_view url);
 
 struct ClientOptions {
@@ -93,11 +97,13 @@ struct ClientOptions {
   int waiting_max = 4096;  // calls that wait for a connection; more are Overloaded
   milliseconds connect_timeout{2'000};
   std::size_t body_bytes_max = 64u << 20;
+  std::shared_ptr<TlsContext> tls{};  // for a target of https
 };
 
 // Kept-alive connections to one server; one that the server has closed meanwhile is not used. A
-// call that failed before a byte of it was sent is Unavailable (nothing happened), later InDoubt.
-// It never repeats a call.
+// call that failed before a byte of it was sent is Unavailable (nothing happened), later InDoubt;
+// Internal (nothing happened) when the two sides do not trust each other's certificates. It never
+// repeats a call.
 class HttpClient {
  public:
   HttpClient(boost::asio::any_io_executor loop, HttpTarget target, ClientOptions options);

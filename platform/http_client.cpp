@@ -1,5 +1,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -7,7 +8,9 @@
 #include <boost/beast/http.hpp>
 #include <deque>
 
+#include "base/invariant.hpp"
 #include "platform/http.hpp"
+#include "platform/stream.hpp"
 
 namespace koshel::platform {
 
@@ -30,7 +33,6 @@ struct HttpClient::State {
   State(asio::any_io_executor the_loop, HttpTarget the_target, ClientOptions the_options)
       : loop(std::move(the_loop)), target(std::move(the_target)), options(the_options) {}
 
-  using Stream = beast::tcp_stream;
   struct Waiter {
     asio::steady_timer timer;  // cancelled when a place is free
     bool is_served = false;
@@ -46,6 +48,7 @@ struct HttpClient::State {
   asio::awaitable<std::optional<Error>> take_place(Instant deadline);
   void free_place();
   asio::awaitable<Result<std::unique_ptr<Stream>>> connect(Instant deadline);
+  asio::awaitable<Result<void>> shake_hands(Stream& stream);
   std::unique_ptr<Stream> take_idle();
   asio::awaitable<Result<HttpResponse>> exchange(Stream& stream, HttpRequest request,
                                                  Instant deadline, bool& can_be_kept);
@@ -87,42 +90,62 @@ void HttpClient::State::free_place() {
 }
 
 // A kept connection that the server has not closed meanwhile.
-std::unique_ptr<HttpClient::State::Stream> HttpClient::State::take_idle() {
+std::unique_ptr<Stream> HttpClient::State::take_idle() {
   while (!idle.empty()) {
     auto stream = std::move(idle.back());
     idle.pop_back();
     char byte = 0;
     error_code error;
-    stream->socket().non_blocking(true, error);
-    stream->socket().receive(asio::buffer(&byte, 1), tcp::socket::message_peek, error);
+    auto& socket = stream->tcp().socket();
+    socket.non_blocking(true, error);
+    socket.receive(asio::buffer(&byte, 1), tcp::socket::message_peek, error);
     if (error == asio::error::would_block) return stream;
   }
   return nullptr;
 }
 
-asio::awaitable<Result<std::unique_ptr<HttpClient::State::Stream>>> HttpClient::State::connect(
-    Instant deadline) {
+asio::awaitable<Result<std::unique_ptr<Stream>>> HttpClient::State::connect(Instant deadline) {
   error_code error;
   const auto fail = [this](const error_code& why) {
     return Error{Fault::Unavailable,
                  "cannot connect to " + target.host + ":" + target.port + ": " + why.message()};
   };
   auto stream = std::make_unique<Stream>(loop);
-  stream->expires_at(
+  auto& connection = stream->tcp();
+  connection.expires_at(
       std::min(deadline, std::chrono::steady_clock::now() + options.connect_timeout));
   const auto address = asio::ip::make_address(target.host, error);
   if (!error) {
     const tcp::endpoint endpoint(address, static_cast<std::uint16_t>(std::stoi(target.port)));
-    co_await stream->async_connect(endpoint, into(error));
+    co_await connection.async_connect(endpoint, into(error));
   } else {
     tcp::resolver resolver(loop);
     const auto endpoints = co_await resolver.async_resolve(target.host, target.port, into(error));
     if (error) co_return fail(error);
-    co_await stream->async_connect(endpoints, into(error));
+    co_await connection.async_connect(endpoints, into(error));
   }
   if (error) co_return fail(error);
-  stream->socket().set_option(tcp::no_delay(true), error);
+  connection.socket().set_option(tcp::no_delay(true), error);
+  if (target.is_tls) {
+    auto greeting = shake_hands(*stream);
+    const auto greeted = co_await std::move(greeting);
+    if (!greeted) co_return greeted.error();
+  }
   co_return stream;
+}
+
+// Until the deadline that the connection has already.
+asio::awaitable<Result<void>> HttpClient::State::shake_hands(Stream& stream) {
+  INVARIANT(options.tls != nullptr);
+  auto& tls = stream.start_tls(options.tls->current());
+  expect_host(tls.native_handle(), target.host);
+  error_code error;
+  co_await tls.async_handshake(asio::ssl::stream_base::client, into(error));
+  if (!error) co_return success();
+  const bool is_distrust = error.category() == asio::error::get_ssl_category();
+  co_return Error{is_distrust ? Fault::Internal : Fault::Unavailable,
+                  "no TLS with " + target.host + ":" + target.port + ": " +
+                      handshake_failure(tls.native_handle(), error, options.tls->options())};
 }
 
 asio::awaitable<Result<HttpResponse>> HttpClient::State::exchange(Stream& stream,
@@ -137,12 +160,17 @@ asio::awaitable<Result<HttpResponse>> HttpClient::State::exchange(Stream& stream
   for (const auto& [name, value] : request.headers) message.insert(name, value);
   message.body() = std::move(request.body);
   message.prepare_payload();
-  const auto lost = [this](const error_code& why) {
+  const auto lost = [this, &stream](const error_code& why) {
+    if (stream.is_tls() && is_certificate_refused(why)) {
+      return Error{Fault::Internal,
+                   "no TLS with " + target.host + ":" + target.port + ": " +
+                       handshake_failure(stream.native_tls(), why, options.tls->options())};
+    }
     return Error{Fault::InDoubt, "the answer of " + target.host + ":" + target.port +
                                      " was lost: " + why.message()};
   };
   error_code error;
-  stream.expires_at(deadline);
+  stream.tcp().expires_at(deadline);
   co_await http::async_write(stream, message, into(error));
   if (error) co_return lost(error);
   http::response_parser<http::string_body> parser;
@@ -183,7 +211,7 @@ asio::awaitable<Result<HttpResponse>> HttpClient::call(HttpRequest request, mill
   bool can_be_kept = false;
   auto exchanging = state->exchange(*stream, std::move(request), deadline, can_be_kept);
   auto response = co_await std::move(exchanging);
-  stream->expires_never();
+  stream->tcp().expires_never();
   if (can_be_kept) state->idle.push_back(std::move(stream));
   state->free_place();
   co_return response;

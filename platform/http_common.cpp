@@ -107,10 +107,12 @@ Result<HttpTarget> parse_url(std::string_view url) {
     return Error{Fault::Internal, "'" + std::string(url) + "' " + std::string(what) +
                                       "; a URL such as http://127.0.0.1:7400 is wanted"};
   };
-  constexpr std::string_view kScheme = "http://";
-  if (!url.starts_with(kScheme)) return fail("does not begin with http://");
-  auto rest = url.substr(kScheme.size());
   HttpTarget target;
+  target.is_tls = url.starts_with("https://");
+  if (!target.is_tls && !url.starts_with("http://")) {
+    return fail("does not begin with http:// or https://");
+  }
+  auto rest = url.substr(url.find("//") + 2);
   const auto slash = rest.find('/');
   if (slash != std::string_view::npos) {
     target.prefix = rest.substr(slash);
@@ -126,7 +128,8 @@ Result<HttpTarget> parse_url(std::string_view url) {
   } else {
     target.host = rest.substr(0, colon);
   }
-  target.port = colon == std::string_view::npos ? "80" : std::string(rest.substr(colon + 1));
+  target.port = target.is_tls ? "443" : "80";
+  if (colon != std::string_view::npos) target.port = rest.substr(colon + 1);
   int port = 0;
   const auto [end, error] =
       std::from_chars(target.port.data(), target.port.data() + target.port.size(), port);

@@ -1,6 +1,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
@@ -12,6 +13,7 @@
 #include "platform/http_target_text.hpp"
 #include "platform/log.hpp"
 #include "platform/spawn.hpp"
+#include "platform/stream.hpp"
 
 namespace koshel::platform {
 
@@ -32,6 +34,8 @@ using Parser = http::request_parser<http::string_body>;
 
 constexpr milliseconds kLinger{2'000};  // for what a refused client still sends
 constexpr int kRefusedMax = 64;         // connections beyond connections_max that get an answer
+constexpr unsigned char kTlsHandshake = 22;       // the first byte of a connection that speaks TLS
+constexpr std::chrono::seconds kFailuresTold{1};  // of handshakes: one line of log in that time
 
 std::string random_id(std::mt19937_64& random) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -102,10 +106,10 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     explicit Session(tcp::socket socket)
         : stream(std::move(socket)), reading_until(stream.get_executor(), Instant::max()) {
       error_code error;
-      const auto endpoint = stream.socket().remote_endpoint(error);
+      const auto endpoint = stream.tcp().socket().remote_endpoint(error);
       if (!error) peer = endpoint.address().to_string();
     }
-    beast::tcp_stream stream;
+    Stream stream;
     std::string peer;
     asio::steady_timer reading_until;
     beast::flat_buffer buffer;
@@ -121,13 +125,18 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   int in_work = 0;
   int refused = 0;  // connections beyond connections_max, on their way out
   bool is_stopping = false;
+  Instant handshake_failure_told = Instant::min();
+  int handshake_failures_untold = 0;
 
   asio::awaitable<void> accept();
   asio::awaitable<void> serve(std::shared_ptr<Session> session);
+  asio::awaitable<bool> shake_hands(std::shared_ptr<Session> session);
+  void tell_handshake_failure(const Session& session, const std::string& why);
   asio::awaitable<bool> serve_one(std::shared_ptr<Session> session);
   asio::awaitable<error_code> read(std::shared_ptr<Session> session, Parser& parser);
   asio::awaitable<bool> write(Session& session, Answer answer);
   asio::awaitable<void> refuse(Session& session, ProtocolFault fault);
+  asio::awaitable<void> linger(Session& session);
   asio::awaitable<HttpResponse> call_handler(HttpRequest request);
 };
 
@@ -191,19 +200,65 @@ asio::awaitable<void> HttpServer::State::serve(std::shared_ptr<Session> session)
   if (static_cast<int>(sessions.size()) >= options.http.connections_max) {
     if (refused == kRefusedMax) co_return;
     ++refused;
-    auto refusing = refuse(*session, ProtocolFault::TooManyConnections);
-    co_await std::move(refusing);
+    auto greeting = shake_hands(session);
+    const bool is_greeted = co_await std::move(greeting);
+    if (is_greeted) {
+      auto refusing = refuse(*session, ProtocolFault::TooManyConnections);
+      co_await std::move(refusing);
+    }
     --refused;
     co_return;
   }
   sessions.insert(session.get());
-  for (bool goes_on = true; goes_on && !is_stopping;) {
+  auto greeting = shake_hands(session);
+  bool goes_on = co_await std::move(greeting);
+  while (goes_on && !is_stopping) {
     auto serving = serve_one(session);
     goes_on = co_await std::move(serving);
   }
   sessions.erase(session.get());
   error_code ignored;
-  session->stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
+  session->stream.tcp().socket().shutdown(tcp::socket::shutdown_both, ignored);
+}
+
+// True at once without TLS. Its first bytes are read here: who speaks plain text gets an answer in
+// plain text.
+asio::awaitable<bool> HttpServer::State::shake_hands(std::shared_ptr<Session> session) {
+  if (!options.tls) co_return true;
+  error_code error;
+  auto& stream = session->stream;
+  stream.tcp().expires_after(options.http.handshake_timeout);
+  beast::flat_buffer hello;
+  hello.commit(co_await stream.async_read_some(hello.prepare(4096), into(error)));
+  if (error) co_return false;
+  if (*static_cast<const unsigned char*>(hello.data().data()) != kTlsHandshake) {
+    auto refusing = refuse(*session, ProtocolFault::PlainText);
+    co_await std::move(refusing);
+    co_return false;
+  }
+  auto& tls = stream.start_tls(options.tls->current());
+  co_await tls.async_handshake(asio::ssl::stream_base::server, hello.data(), into(error));
+  if (!error) co_return true;
+  if (error.category() == asio::error::get_ssl_category()) {  // not that it took too long
+    tell_handshake_failure(*session,
+                           handshake_failure(tls.native_handle(), error, options.tls->options()));
+    auto lingering = linger(*session);
+    co_await std::move(lingering);
+  }
+  co_return false;
+}
+
+// Anybody can make handshakes fail, so the log has a bound.
+void HttpServer::State::tell_handshake_failure(const Session& session, const std::string& why) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < handshake_failure_told + kFailuresTold) {
+    ++handshake_failures_untold;
+    return;
+  }
+  handshake_failure_told = now;
+  const auto untold = std::exchange(handshake_failures_untold, 0);
+  spdlog::warn("TLS handshake with {} failed: {}{}", session.peer, why,
+               untold == 0 ? "" : "; others before, untold: " + std::to_string(untold));
 }
 
 // Waits for a request and reads it. The stream's own expiry closes the socket, and a slow client's
@@ -217,18 +272,18 @@ asio::awaitable<error_code> HttpServer::State::read(std::shared_ptr<Session> ses
   session->is_late = false;
   session->is_idle = buffer.size() == 0;
   if (session->is_idle) {  // wait for its first byte: that may take long, the rest may not
-    stream.expires_after(options.http.idle_timeout);
+    stream.tcp().expires_after(options.http.idle_timeout);
     const auto size = co_await stream.async_read_some(buffer.prepare(4096), into(error));
     if (error) co_return error;
     buffer.commit(size);
     session->is_idle = false;
   }
-  stream.expires_after(options.http.request_timeout + kLinger);
+  stream.tcp().expires_after(options.http.request_timeout + kLinger);
   session->reading_until.expires_after(options.http.request_timeout);
   session->reading_until.async_wait([session](error_code) {
     if (session->reading_until.expiry() > std::chrono::steady_clock::now()) return;  // it was read
     session->is_late = true;
-    session->stream.cancel();
+    session->stream.tcp().cancel();
   });
   co_await http::async_read_header(stream, buffer, parser, into(error));
   if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue")) {
@@ -303,7 +358,7 @@ asio::awaitable<bool> HttpServer::State::write(Session& session, Answer answer) 
   http::response_serializer<http::string_body> serializer(message);
   serializer.split(is_head);
   error_code error;
-  session.stream.expires_after(options.http.request_timeout);
+  session.stream.tcp().expires_after(options.http.request_timeout);
   if (is_head) {
     co_await http::async_write_header(session.stream, serializer, into(error));
   } else {
@@ -312,8 +367,7 @@ asio::awaitable<bool> HttpServer::State::write(Session& session, Answer answer) 
   co_return !error && keep_alive;
 }
 
-// Answers a fault of the protocol and closes. What the client still sends is read for a moment,
-// because closing with unread bytes would reset the connection and take the answer with it.
+// Answers a fault of the protocol and closes.
 asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault fault) {
   Answer answer;
   answer.request_id = random_id(random);
@@ -321,13 +375,21 @@ asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault 
   answer.keep_alive = false;
   auto writing = write(session, std::move(answer));
   co_await std::move(writing);
+  auto lingering = linger(session);
+  co_await std::move(lingering);
+}
+
+// Reads for a moment what the client still sends, because closing with unread bytes would reset the
+// connection and take with it what was said last.
+asio::awaitable<void> HttpServer::State::linger(Session& session) {
   error_code error;
-  session.stream.socket().shutdown(tcp::socket::shutdown_send, error);
+  auto& connection = session.stream.tcp();
+  connection.socket().shutdown(tcp::socket::shutdown_send, error);
   constexpr std::size_t kLingerBytes = std::size_t{64} << 20;
   std::vector<char> scrap(std::size_t{64} << 10);
-  session.stream.expires_after(kLinger);
+  connection.expires_after(kLinger);
   for (std::size_t read = 0; !error && read < kLingerBytes;) {
-    read += co_await session.stream.async_read_some(asio::buffer(scrap), into(error));
+    read += co_await connection.async_read_some(asio::buffer(scrap), into(error));
   }
 }
 
@@ -337,7 +399,7 @@ asio::awaitable<void> HttpServer::stop(milliseconds grace) {
   error_code ignored;
   state->acceptor.close(ignored);
   for (auto* session : state->sessions) {
-    if (session->is_idle) session->stream.cancel();
+    if (session->is_idle) session->stream.tcp().cancel();
   }
   asio::steady_timer timer(state->loop);
   const auto end = std::chrono::steady_clock::now() + grace;

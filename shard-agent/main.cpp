@@ -53,7 +53,23 @@ Result<agent::AgentService::Setup> prepare_setup(platform::Config config) {
   }
 }
 
+// Null where the config has none.
+Result<std::shared_ptr<platform::TlsContext>> load_certificate(const platform::TlsConfig& config) {
+  if (!config.is_on()) return std::shared_ptr<platform::TlsContext>();
+  return platform::TlsContext::load(platform::TlsSide::Server,
+                                    {.cert_file = config.cert_file,
+                                     .key_file = config.key_file,
+                                     .ca_file = config.ca_file,
+                                     .peer_role = platform::TlsRole::Coordinator,
+                                     .ca_setting = "agent.tls.ca_file"});
+}
+
 int serve(agent::AgentService::Setup setup) {
+  const auto certificate = load_certificate(setup.config.agent.tls);
+  if (!certificate) {
+    spdlog::error("{}", certificate.error().context);
+    return kBadConfig;
+  }
   asio::io_context loop(1);
   int exit_code = 0;
   setup.on_stop = [&](const std::string& reason) {
@@ -65,7 +81,7 @@ int serve(agent::AgentService::Setup setup) {
   agent::AgentService service(loop, std::move(setup));
   agent::AgentApi api(service);
   platform::HttpServer server(
-      loop, {config.agent.listen, config.agent.http,
+      loop, {config.agent.listen, config.agent.http, certificate.value(),
              [&api](platform::HttpRequest request) { return api.handle(std::move(request)); },
              [](platform::ProtocolFault fault, const std::string&) {
                return agent::agent_protocol_error(fault);
@@ -83,6 +99,11 @@ int serve(agent::AgentService::Setup setup) {
     loop.stop();
   };
   asio::co_spawn(loop, stop_when_told(), platform::end_on_failure);
+  if (certificate.value()) {
+    spdlog::info("certificate {}", certificate.value()->describe());
+    asio::co_spawn(loop, platform::reload_on_hangup({certificate.value()}),
+                   platform::end_on_failure);
+  }
   loop.run();
   return exit_code;
 }

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "cli/api_client.hpp"
+#include "cli/cluster/certificates.hpp"
 #include "cli/cluster/daemon_config.hpp"
 #include "cli/init.hpp"
 #include "cli/output.hpp"
@@ -79,6 +80,7 @@ Outcome<Cluster> Cluster::create(const fs::path& dir, const ClusterPlan& plan) {
   ClusterState state;
   state.dir = dir;
   state.auth = plan.auth;
+  state.is_tls = plan.is_tls;
   state.is_admin_awaited = plan.auth == AuthMode::Password;
   std::error_code fault;
   fs::create_directories(dir / "log", fault);
@@ -162,6 +164,11 @@ Outcome<void> Cluster::start_role(const std::vector<ProcessSpec>& specs, Process
   std::vector<ProcessSpec> fresh;
   for (const auto& spec : specs) {
     if (spec.role == role && !is_running(spec)) fresh.push_back(spec);
+  }
+  // An agent is asked as if by a coordinator, which must have its certificate by then.
+  KOSHEL_TRY(ensure_certificate(state_, state_.coordinator()));
+  for (const auto& spec : fresh) {
+    KOSHEL_TRY(ensure_certificate(state_, spec));
   }
   KOSHEL_TRY(prepare_all(fresh));
   for (const auto& spec : fresh) {
@@ -257,7 +264,7 @@ Outcome<void> Cluster::serves(const ProcessSpec& spec) const {
     KOSHEL_TRY(platform::connect(server, "koshel-cluster"));
     return success();
   }
-  KOSHEL_TRY(auto client, ApiClient::open(spec.url()));
+  KOSHEL_TRY(auto client, ApiClient::open(state_.url_of(spec), tls_to(state_, spec)));
   KOSHEL_TRY(client.call({.path = "/readyz", .timeout = milliseconds(2'000)}));
   return success();
 }
@@ -308,7 +315,7 @@ Outcome<void> Cluster::initialise_shards(const std::vector<ProcessSpec>& specs) 
 Outcome<std::optional<FirstAdmin>> Cluster::bring_into_service() {
   KOSHEL_TRY(start_all(state_.processes));
   if (!state_.is_admin_awaited) {
-    KOSHEL_TRY(auto client, ApiClient::open(state_.url()));
+    KOSHEL_TRY(auto client, ApiClient::open(state_.url(), tls_to(state_, state_.coordinator())));
     KOSHEL_TRY(register_shards(client));
     return std::optional<FirstAdmin>();
   }
@@ -327,7 +334,7 @@ Outcome<void> Cluster::mark_admin_told() {
 Outcome<void> Cluster::register_shards(ApiClient& client) {
   for (auto& spec : state_.processes) {
     if (!spec.is_to_be_registered) continue;
-    const json::object body{{"name", spec.shard}, {"agent", spec.url()}};
+    const json::object body{{"name", spec.shard}, {"agent", state_.url_of(spec)}};
     // The name can be taken once, so repeating does no harm.
     KOSHEL_TRY(auto reply,
                client.call_until_answered(
@@ -368,6 +375,8 @@ Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
   std::error_code ignored;
   fs::remove_all(state_.data_of(database), ignored);
   fs::remove(state_.config_of(agent), ignored);
+  fs::remove(state_.certs() / (agent.name + ".pem"), ignored);
+  fs::remove(state_.certs() / (agent.name + ".key"), ignored);
   state_ = before;
   KOSHEL_TRY(state_.save());
   return done.error();

@@ -20,6 +20,7 @@ struct ClusterPlan {
   int coordinators = 1;
   std::uint16_t port = 7400;  // of the first coordinator, the others on the next; 0: any free one
   AuthMode auth = AuthMode::None;
+  bool is_tls = false;
 };
 
 // Only one console at a time may change a cluster. Released when it is destroyed.

@@ -25,6 +25,7 @@ struct ClusterOptions {
 struct UpOptions : ClusterOptions {
   std::optional<int> shards, coordinators, port;
   std::optional<AuthMode> auth;
+  bool is_tls = false;
 };
 
 Outcome<fs::path> folder_of(const ClusterOptions& options) {
@@ -50,13 +51,15 @@ json::object status_json(const Cluster& cluster) {
     if (spec.role == ProcessRole::Postgres) {
       process["dsn"] = spec.dsn();
     } else {
-      process["url"] = spec.url();
+      process["url"] = cluster.state().url_of(spec);
     }
     processes.push_back(std::move(process));
   }
-  return {{"state", state_word(cluster)},
-          {"url", cluster.state().url()},
-          {"processes", std::move(processes)}};
+  json::object status{{"state", state_word(cluster)},
+                      {"url", cluster.state().url()},
+                      {"processes", std::move(processes)}};
+  if (cluster.state().is_tls) status["ca_file"] = cluster.state().ca_file();
+  return status;
 }
 
 void print_status(const Console& console, const Cluster& cluster,
@@ -73,13 +76,19 @@ void print_status(const Console& console, const Cluster& cluster,
     const auto pid = running_pid(cluster.state().pid_file_of(spec));
     table.add({spec.name, std::string(to_string(spec.role)), pid ? std::to_string(*pid) : "dead",
                std::to_string(spec.port),
-               spec.role == ProcessRole::Postgres ? spec.dsn() : spec.url()});
+               spec.role == ProcessRole::Postgres ? spec.dsn() : cluster.state().url_of(spec)});
   }
   table.print();
   print_line(state_word(cluster) + ": " + cluster.state().url());
+  if (cluster.state().is_tls) print_line("CA file: " + cluster.state().ca_file());
   if (!admin) return;
   print_line("admin name: " + admin->name);
   print_line("admin password: " + admin->password);
+}
+
+// With which the console reaches the cluster.
+std::string server_options(const ClusterState& state) {
+  return " --server " + state.url() + (state.is_tls ? " --ca-file " + state.ca_file() : "");
 }
 
 // What was asked for explicitly must be what is there: `up` changes no cluster.
@@ -98,8 +107,7 @@ Outcome<void> check_same(const Cluster& cluster, const UpOptions& options) {
                    place + std::to_string(state.count(ProcessRole::Coordinator)) +
                        " coordinator(s); choose another --dir, or destroy it first");
   }
-  if (options.port && *options.port != 0 &&
-      "http://127.0.0.1:" + std::to_string(*options.port) != state.url()) {
+  if (options.port && *options.port != 0 && *options.port != state.coordinator().port) {
     return Failure(ExitCode::Usage,
                    place + state.url() + "; choose another --dir, or destroy it first");
   }
@@ -108,6 +116,9 @@ Outcome<void> check_same(const Cluster& cluster, const UpOptions& options) {
                    place + "--auth " + std::string(to_string(state.auth)) +
                        "; choose another --dir, destroy it first, or change `auth.mode` in its "
                        "coordinators' configs by hand");
+  }
+  if (options.is_tls && !state.is_tls) {
+    return Failure(ExitCode::Usage, place + "no TLS; choose another --dir, or destroy it first");
   }
   return success();
 }
@@ -122,7 +133,7 @@ Outcome<Cluster> open_or_create(const fs::path& dir, const UpOptions& options) {
   return Cluster::create(dir, {options.shards.value_or(defaults.shards),
                                options.coordinators.value_or(defaults.coordinators),
                                static_cast<std::uint16_t>(options.port.value_or(defaults.port)),
-                               options.auth.value_or(defaults.auth)});
+                               options.auth.value_or(defaults.auth), options.is_tls});
 }
 
 // A folder with anything else in it is not ours to fill.
@@ -159,7 +170,7 @@ Finished run_up(const Console& console, const UpOptions& options) {
                    "the admin's password could not be printed; `koshel cluster up` makes another");
   }
   KOSHEL_TRY(cluster.mark_admin_told());
-  say("the password is told only now; `koshel --server " + cluster.state().url() + " login -n " +
+  say("the password is told only now; `koshel" + server_options(cluster.state()) + " login -n " +
       admin->name + "` asks for it, `koshel passwd` changes it");
   return ExitCode::Done;
 }
@@ -182,10 +193,11 @@ Finished run_add_shard(const Console& console, const ClusterOptions& options) {
                        options.dir + "`");
   }
   KOSHEL_TRY(auto agent, cluster.add_shard(options.name));
-  const std::string command = "koshel --server " + cluster.state().url() + " shard add " +
-                              agent.shard + " --agent " + agent.url();
+  const auto url = cluster.state().url_of(agent);
+  const std::string command =
+      "koshel" + server_options(cluster.state()) + " shard add " + agent.shard + " --agent " + url;
   if (console.is_json()) {
-    const json::object added{{"name", agent.shard}, {"agent", agent.url()}, {"command", command}};
+    const json::object added{{"name", agent.shard}, {"agent", url}, {"command", command}};
     print_line(json::serialize(added));
   } else {
     say("database " + agent.shard + " and " + agent.name +
@@ -305,8 +317,11 @@ void register_cluster(CLI::App& app, Console& console) {
                           {std::string(to_string(AuthMode::None)), AuthMode::None},
                           {std::string(to_string(AuthMode::Password)), AuthMode::Password}})
                       .description(""));
+  command->add_flag("--tls", up->is_tls,
+                    "A new one speaks TLS, with a CA and certificates of its own in DIR/certs; the "
+                    "console needs --ca-file DIR/certs/ca.pem then.");
   add_examples(command,
-               {"koshel cluster up", "koshel cluster up --auth password",
+               {"koshel cluster up", "koshel cluster up --auth password --tls",
                 "koshel cluster up --shards 3 --coordinators 2 --dir /srv/koshel --port 7500"});
   add_cluster_command(*group, console, "add-shard",
                       "Starts a new empty database with its agent, and prints the `shard add` "

@@ -8,6 +8,11 @@ std::string database_keys(const ProcessSpec& spec) {
          "\n  database: " + spec.database() + "\n  user: koshel\n";
 }
 
+// Beside the config.
+std::string certificate_keys(const ProcessSpec& spec) {
+  return "    cert_file: certs/" + spec.name + ".pem\n    key_file: certs/" + spec.name + ".key\n";
+}
+
 }  // namespace
 
 std::string daemon_config(const ClusterState& state, const ProcessSpec& spec) {
@@ -24,7 +29,11 @@ std::string daemon_config(const ClusterState& state, const ProcessSpec& spec) {
     text += "coordinator:\n";
   }
   text += "  listen: 127.0.0.1:" + std::to_string(spec.port) + "\n";
-  return text;
+  if (!state.is_tls) return text;
+  text += "  tls:\n" + certificate_keys(spec);
+  const std::string ca = "    ca_file: certs/ca.pem\n";
+  if (spec.role == ProcessRole::ShardAgent) return text + ca;
+  return text + "  agent_tls:\n" + certificate_keys(spec) + ca;
 }
 
 }  // namespace koshel::cli

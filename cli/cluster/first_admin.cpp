@@ -1,10 +1,9 @@
 #include "cli/cluster/first_admin.hpp"
 
-#include <algorithm>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "base/invariant.hpp"
+#include "cli/cluster/certificates.hpp"
 #include "cli/init.hpp"
 #include "platform/postgres.hpp"
 
@@ -28,11 +27,7 @@ Result<void> forget_admin(const platform::DatabaseConfig& directory) {
 }  // namespace
 
 Outcome<FirstAdmin> make_first_admin(const ClusterState& state) {
-  const auto coordinator =
-      std::find_if(state.processes.begin(), state.processes.end(),
-                   [](const auto& spec) { return spec.role == ProcessRole::Coordinator; });
-  INVARIANT(coordinator != state.processes.end());
-  KOSHEL_TRY(auto config, platform::load_config(state.config_of(*coordinator).string()));
+  KOSHEL_TRY(auto config, platform::load_config(state.config_of(state.coordinator()).string()));
   KOSHEL_TRY(forget_admin(config.directory));
   KOSHEL_TRY(auto password, make_admin(config, kName));
   if (password) return FirstAdmin{kName, std::move(*password)};
@@ -40,14 +35,15 @@ Outcome<FirstAdmin> make_first_admin(const ClusterState& state) {
 }
 
 Outcome<ApiClient> log_in(const ClusterState& state, const FirstAdmin& admin) {
-  KOSHEL_TRY(auto client, ApiClient::open(state.url()));
+  const auto tls = tls_to(state, state.coordinator());
+  KOSHEL_TRY(auto client, ApiClient::open(state.url(), tls));
   const json::object body{{"name", admin.name}, {"password", admin.password}};
   // A session that nobody got the token of ends by itself, so repeating does no harm.
   KOSHEL_TRY(auto reply, client.call_until_answered(
                              {.method = "POST", .path = "/v1/login", .body = json::serialize(body)},
                              kPatience));
   if (!reply.is_success()) return failure_of(reply);
-  return ApiClient::open(state.url(), text_of(reply.json, "token"));
+  return ApiClient::open(state.url(), tls, text_of(reply.json, "token"));
 }
 
 }  // namespace koshel::cli

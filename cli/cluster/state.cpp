@@ -45,6 +45,7 @@ ClusterState parse_state(const std::string& text, const fs::path& dir) {
     state.auth = platform::find_auth_mode(auth->as_string()).value();
     state.is_admin_awaited = root.at("is_admin_awaited").as_bool();
   }
+  if (const auto* tls = root.if_contains("tls")) state.is_tls = tls->as_bool();
   for (const auto& item : root.at("processes").as_array()) {
     const auto& process = item.as_object();
     ProcessSpec spec;
@@ -114,6 +115,7 @@ Outcome<void> ClusterState::save() const {
   const json::object root{{"postgres_root", postgres_root.string()},
                           {"auth", to_string(auth)},
                           {"is_admin_awaited", is_admin_awaited},
+                          {"tls", is_tls},
                           {"processes", std::move(items)}};
   const fs::path fresh = dir / "cluster.json.new";
   std::ofstream output(fresh);
@@ -152,12 +154,16 @@ std::size_t ClusterState::count(ProcessRole role) const {
                     [&](const ProcessSpec& spec) { return spec.role == role; }));
 }
 
-std::string ClusterState::url() const {
+const ProcessSpec& ClusterState::coordinator() const {
   const auto found = std::find_if(processes.begin(), processes.end(), [](const ProcessSpec& spec) {
     return spec.role == ProcessRole::Coordinator;
   });
   INVARIANT(found != processes.end());
-  return found->url();
+  return *found;
+}
+
+std::string ClusterState::url_of(const ProcessSpec& spec) const {
+  return (is_tls ? "https://127.0.0.1:" : "http://127.0.0.1:") + std::to_string(spec.port);
 }
 
 bool is_port_free(std::uint16_t port) {

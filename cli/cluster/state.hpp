@@ -29,7 +29,6 @@ struct ProcessSpec {
 
   bool is_directory() const { return role == ProcessRole::Postgres && shard.empty(); }
   std::string database() const { return shard.empty() ? "koshel_directory" : "koshel_shard"; }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
   std::string dsn() const;
 };
 
@@ -38,6 +37,7 @@ struct ClusterState {
   std::filesystem::path postgres_root;  // the data of all its PostgreSQL servers
   std::vector<ProcessSpec> processes;   // in the order in which they are started
   AuthMode auth = AuthMode::None;
+  bool is_tls = false;  // daemons speak TLS, with certificates in certs()
   // With passwords: nobody has been told one yet.
   bool is_admin_awaited = false;
 
@@ -50,7 +50,11 @@ struct ClusterState {
   // The database of an agent's shard.
   const ProcessSpec& postgres_of(const ProcessSpec& agent) const;
   std::size_t count(ProcessRole role) const;
-  std::string url() const;  // of the first coordinator
+  const ProcessSpec& coordinator() const;  // the first one
+  std::string url_of(const ProcessSpec& spec) const;
+  std::string url() const { return url_of(coordinator()); }
+  std::filesystem::path certs() const { return dir / "certs"; }
+  std::string ca_file() const { return is_tls ? (certs() / "ca.pem").string() : ""; }
 
   std::filesystem::path log_of(const ProcessSpec& spec) const {
     return dir / "log" / (spec.name + ".log");

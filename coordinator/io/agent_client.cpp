@@ -6,11 +6,20 @@ namespace asio = boost::asio;
 
 asio::awaitable<Result<std::string>> AgentClient::send(platform::HttpRequest request,
                                                        Instant deadline) {
+  if (!is_trusted_) {
+    co_return Error{Fault::Unavailable,
+                    "an agent's URL begins with https:// exactly if the coordinators have "
+                    "coordinator.agent_tls"};
+  }
   const auto left = std::chrono::ceil<platform::milliseconds>(
       std::min(deadline, std::chrono::steady_clock::now() + timeout_) -
       std::chrono::steady_clock::now());
   auto pending = client_.call(std::move(request), left);
   auto response = co_await std::move(pending);
+  // Without trust nothing was sent, and it may be mended any time.
+  if (!response && response.error().fault == Fault::Internal) {
+    co_return Error{Fault::Unavailable, response.error().context};
+  }
   if (!response) co_return response.error();
   if (response.value().status == 200) co_return std::move(response.value().body);
   const auto context = "the agent answered " + std::to_string(response.value().status) + ": " +

@@ -12,11 +12,13 @@ namespace koshel::coordinator {
 class AgentClient {
  public:
   struct Options {
-    platform::ClientOptions http;
+    platform::ClientOptions http;  // with tls: every agent is asked over https, and no other way
     platform::milliseconds timeout;
   };
   AgentClient(boost::asio::any_io_executor loop, platform::HttpTarget target, Options options)
-      : client_(std::move(loop), std::move(target), options.http), timeout_(options.timeout) {}
+      : is_trusted_(target.is_tls == (options.http.tls != nullptr)),
+        client_(std::move(loop), std::move(target), options.http),
+        timeout_(options.timeout) {}
 
   // Ends by the deadline, and by the config's agent_timeout at the latest.
   template <class Reply, class Message>
@@ -37,6 +39,7 @@ class AgentClient {
                                                    Instant deadline);
   boost::asio::awaitable<Result<std::string>> send(platform::HttpRequest request, Instant deadline);
 
+  bool is_trusted_;  // https exactly if this side has certificates for it
   platform::HttpClient client_;
   platform::milliseconds timeout_;
 };

@@ -37,20 +37,22 @@ bool is_same(const directory::Shard& one, const directory::Shard& other) {
 
 }  // namespace
 
-AuditCut::AuditCut(asio::any_io_executor loop, const platform::Config& config, std::int64_t audit)
+AuditCut::AuditCut(asio::any_io_executor loop, const platform::Config& config,
+                   AgentClient::Options agents, std::int64_t audit)
     : loop_(loop),
       config_(config.coordinator),
+      agents_(std::move(agents)),
       audit_(audit),
       hold_max_(std::min(config_.audit_hold_max, config.directory.lock_timeout / 2)),
-      session_(loop, config.directory, "koshel-coordinator-audit", config_.audit_timeout) {}
+      session_(loop, config.directory, "koshel-coordinator-audit", config_.audit_timeout) {
+  agents_.timeout = config_.audit_timeout;
+}
 
 CutFailure AuditCut::failure_of(const Part& part, const Error& error) const {
   return {Why::Shard, part.shard.name, error.context};
 }
 
 void AuditCut::adopt(std::vector<directory::Shard> shards) {
-  AgentClient::Options options;
-  options.timeout = config_.audit_timeout;
   std::vector<Part> parts;
   for (auto& shard : shards) {
     const auto known = std::ranges::find_if(
@@ -60,7 +62,7 @@ void AuditCut::adopt(std::vector<directory::Shard> shards) {
       continue;
     }
     const auto target = platform::parse_url(shard.agent);
-    auto agent = target ? std::make_shared<AgentClient>(loop_, target.value(), options) : nullptr;
+    auto agent = target ? std::make_shared<AgentClient>(loop_, target.value(), agents_) : nullptr;
     parts.push_back({std::move(shard), std::move(agent), {}, 0});
   }
   parts_ = std::move(parts);

@@ -32,7 +32,8 @@ using CutResult =
 
 class AuditCut {
  public:
-  AuditCut(boost::asio::any_io_executor loop, const platform::Config& config, std::int64_t audit);
+  AuditCut(boost::asio::any_io_executor loop, const platform::Config& config,
+           AgentClient::Options agents, std::int64_t audit);
 
   struct Part {
     directory::Shard shard;
@@ -68,6 +69,7 @@ class AuditCut {
 
   boost::asio::any_io_executor loop_;
   const platform::CoordinatorConfig& config_;
+  AgentClient::Options agents_;
   std::int64_t audit_;
   Duration hold_max_;
   platform::SnapshotSession session_;

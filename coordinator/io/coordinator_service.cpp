@@ -58,8 +58,10 @@ RebalanceLimits rebalance_limits(const platform::RebalanceConfig& config) {
   return limits;
 }
 
-AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
+AgentClient::Options agent_options(const platform::CoordinatorConfig& config,
+                                   std::shared_ptr<platform::TlsContext> tls) {
   AgentClient::Options options;
+  options.http.tls = std::move(tls);
   options.http.connections_max = config.agent_connections_max;
   options.timeout = config.agent_timeout;
   return options;
@@ -68,6 +70,7 @@ AgentClient::Options agent_options(const platform::CoordinatorConfig& config) {
 }  // namespace
 
 CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::Config& config,
+                                       std::shared_ptr<platform::TlsContext> agent_tls,
                                        platform::PgPool& pool, Incarnation incarnation,
                                        std::function<void(const std::string&)> on_stop)
     : loop_(loop),
@@ -77,7 +80,7 @@ CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::C
       directory_(pool),
       log_(pool),
       rebalance_(pool),
-      shards_(loop.get_executor(), agent_options(config.coordinator)),
+      shards_(loop.get_executor(), agent_options(config.coordinator, std::move(agent_tls))),
       routes_(directory_, shards_, static_cast<std::size_t>(config.coordinator.routes_cached_max)),
       machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator),
                log_limits(config.coordinator), rebalance_limits(config.coordinator.rebalance)) {}

@@ -24,7 +24,8 @@ namespace koshel::coordinator {
 class CoordinatorService {
  public:
   CoordinatorService(boost::asio::io_context& loop, const platform::Config& config,
-                     platform::PgPool& pool, Incarnation incarnation,
+                     std::shared_ptr<platform::TlsContext> agent_tls, platform::PgPool& pool,
+                     Incarnation incarnation,
                      std::function<void(const std::string& reason)> on_stop);
 
   // Drive the machine's time and the view of the shards until the loop ends.

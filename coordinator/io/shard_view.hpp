@@ -16,7 +16,7 @@ namespace koshel::coordinator {
 class ShardView {
  public:
   ShardView(boost::asio::any_io_executor loop, AgentClient::Options options)
-      : loop_(std::move(loop)), options_(options) {}
+      : loop_(std::move(loop)), options_(std::move(options)) {}
 
   // Takes over what the directory says; clients of unchanged agents stay.
   void update(const std::vector<directory::Shard>& shards);
@@ -24,6 +24,7 @@ class ShardView {
   // Shared, so that a call under way outlives the shard's removal. Null: no such shard.
   std::shared_ptr<AgentClient> agent(ShardId shard) const;
   std::shared_ptr<AgentClient> connect(const platform::HttpTarget& target) const;
+  const AgentClient::Options& options() const { return options_; }
   bool has(ShardId shard) const { return members_.contains(shard); }
   std::string name(ShardId shard) const;
   std::vector<directory::Shard> shards() const;

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -70,9 +71,13 @@ def meaning(answer):
 class Client:
     """One kept-alive connection to a coordinator."""
 
-    def __init__(self, url, timeout=60):
+    def __init__(self, url, timeout=60, ca_file=None):
         parsed = urllib.parse.urlparse(url)
-        self.connection = http.client.HTTPConnection(parsed.hostname, parsed.port, timeout=timeout)
+        if parsed.scheme == "https":
+            self.connection = http.client.HTTPSConnection(
+                parsed.hostname, parsed.port, timeout=timeout, context=ssl.create_default_context(cafile=ca_file))
+        else:
+            self.connection = http.client.HTTPConnection(parsed.hostname, parsed.port, timeout=timeout)
 
     def call(self, method, path, body=None, **headers):
         data = None
@@ -91,6 +96,9 @@ class Client:
 
     def get(self, path, **headers):
         return self.call("GET", path, **headers)
+
+    def close(self):
+        self.connection.close()
 
     def post(self, path, body, **headers):
         return self.call("POST", path, body, **headers)
@@ -121,13 +129,14 @@ def told_password(text):
 
 
 class Cluster:
-    def __init__(self, shards=2, coordinators=1, auth="none"):
+    def __init__(self, shards=2, coordinators=1, auth="none", tls=False):
         self.dir = tempfile.mkdtemp(prefix="koshel-test-")
         os.chmod(self.dir, 0o755)
         self.path = os.path.join(self.dir, "cluster")
         self.urls = {}
+        self.ca_file = os.path.join(self.path, "certs", "ca.pem") if tls else None
         up = self.run("cluster", "up", "--dir", self.path, "--shards", str(shards), "--coordinators",
-                      str(coordinators), "--port", "0", "--auth", auth, check=True)
+                      str(coordinators), "--port", "0", "--auth", auth, *(["--tls"] if tls else []), check=True)
         self.admin_password = told_password(up.stdout)  # with auth "password"; the name is `admin`
         self.urls = {name: process["url"] for name, process in self.processes().items()
                      if process["role"] == "coordinator"}
@@ -135,7 +144,7 @@ class Cluster:
     def environment(self, home="home", **more):
         """For the console; who logs in at one `home` is unknown at another."""
         kept = {name: value for name, value in os.environ.items() if name != "KOSHEL_TOKEN"}
-        return {**kept, "KOSHEL_SERVER": self.url() if self.urls else "",
+        return {**kept, "KOSHEL_SERVER": self.url() if self.urls else "", "KOSHEL_CA_FILE": self.ca_file or "",
                 "XDG_STATE_HOME": os.path.join(self.dir, home), **more}
 
     def run(self, *args, check=False, stdin=None, **more):
@@ -150,7 +159,7 @@ class Cluster:
         return self.urls[f"coordinator-{coordinator}"]
 
     def client(self, coordinator=1, **options):
-        return Client(self.url(coordinator), **options)
+        return Client(self.url(coordinator), ca_file=self.ca_file, **options)
 
     def processes(self):
         text = self.run("cluster", "status", "--dir", self.path, "--output", "json", check=True).stdout

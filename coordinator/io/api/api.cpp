@@ -168,6 +168,8 @@ HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {
       return to_response({ProblemCode::RequestTimeout, "the request did not arrive in time"});
     case platform::ProtocolFault::TooManyConnections:
       return to_response({ProblemCode::Overloaded, "too many connections; try again later"});
+    case platform::ProtocolFault::PlainText:
+      return to_response({ProblemCode::MalformedRequest, "this port speaks TLS: use https://"});
   }
   std::abort();
 }

@@ -75,7 +75,7 @@ Respond AuditApi::run(platform::HttpRequest request) {
   }
   if (cut_) co_return to_response(problem_of({CutFailure::Why::OtherAudit, "", "here"}));
   cut_ = std::make_unique<AuditCut>(co_await boost::asio::this_coro::executor, context_.config,
-                                    random_number());
+                                    context_.service.shards().options(), random_number());
   auto auditing = audit();
   const auto checks = co_await std::move(auditing);
   auto closing = cut_->close();
