@@ -53,7 +53,7 @@ bool is_accepted(bool is_verified, ssl::verify_context& context, TlsRole role) {
   auto* store = context.native_handle();
   if (X509_STORE_CTX_get_error_depth(store) > 0) return true;
   if (has_role(X509_STORE_CTX_get_current_cert(store), role)) return true;
-  X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+  X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);  // tells the peer so, too
   return false;
 }
 
@@ -148,7 +148,7 @@ std::string verify_failure(long why, const TlsOptions& options) {
   if (why == X509_V_ERR_CERT_NOT_YET_VALID) {
     return "its certificate is not valid yet: set both clocks with NTP";
   }
-  if (why == X509_V_ERR_APPLICATION_VERIFICATION) {
+  if (why == X509_V_ERR_INVALID_PURPOSE && options.peer_role) {
     return "its certificate does not say " + std::string(role_uri(*options.peer_role)) +
            ": give it one of its role (`koshel certs`)";
   }

@@ -319,7 +319,7 @@ void register_cluster(CLI::App& app, Console& console) {
                       .description(""));
   command->add_flag("--tls", up->is_tls,
                     "A new one speaks TLS, with a CA and certificates of its own in DIR/certs; the "
-                    "console needs --ca-file DIR/certs/ca.pem then.");
+                    "console needs --ca-file DIR/certs/ca.pem then (default plain text).");
   add_examples(command,
                {"koshel cluster up", "koshel cluster up --auth password --tls",
                 "koshel cluster up --shards 3 --coordinators 2 --dir /srv/koshel --port 7500"});
