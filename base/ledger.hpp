@@ -62,7 +62,8 @@ struct Transfer {
   AccountId from;
   AccountId to;
   Money amount;
-  std::string metadata;  // a JSON object as text, or empty
+  std::string metadata;       // a JSON object as text, or empty
+  std::string asked_by = {};  // who asked, as the ledger spells it; empty: nobody is known
   bool operator==(const Transfer&) const = default;
 };
 
@@ -84,7 +85,8 @@ struct StoredTransfer {
   bool operator==(const StoredTransfer&) const = default;
 };
 
-// True if `asked` is what was stored: a world side matches any slot of its currency.
+// True if `asked` is what was stored, whoever asks now: a world side matches any slot of its
+// currency.
 bool is_same_request(const Transfer& asked, const StoredTransfer& stored);
 
 // One line of an account's chain.
@@ -102,7 +104,8 @@ struct Entry {
   bool is_anchor = false;  // this entry answers for its transfer id (unique per shard)
   std::string metadata;    // a JSON object as text, or empty
   std::optional<Refusal> refusal;
-  Money asked;  // with a refusal: the amount that was asked for
+  Money asked;                // with a refusal: the amount that was asked for
+  std::string asked_by = {};  // as of Transfer
   bool operator==(const Entry&) const = default;
 };
 

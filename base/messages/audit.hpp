@@ -49,7 +49,7 @@ struct AuditedBalance {
 struct AuditBucket {
   std::int64_t users = 0;
   std::int64_t users_hash = 0;      // sum of hash(user)
-  std::int64_t transfers_hash = 0;  // sum of amount * hash(transfer) over the entries
+  std::int64_t transfers_hash = 0;  // sum of amount * hash(transfer, asker) over the entries
   bool operator==(const AuditBucket&) const = default;
 };
 struct AuditDone {
@@ -69,7 +69,8 @@ struct ListAudit {  // what is in these buckets
 };
 struct AuditedTransfer {
   std::string id;
-  std::string amount;  // of its entries here, never 0
+  std::string amount;         // of its entries here by this asker, never 0
+  std::string asked_by = {};  // as of Transfer
   bool operator==(const AuditedTransfer&) const = default;
 };
 struct AuditListed {

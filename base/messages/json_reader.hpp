@@ -163,15 +163,19 @@ class JsonReader {
   template <class T, class... Parts>
   bool read_shape(const Value& value, const Place& place, T& out,
                   const ArrayShape<Parts...>& shape) {
+    constexpr std::size_t kMost = sizeof...(Parts);
+    constexpr std::size_t kLeast = kMost - (kMayBeLeftOut<Parts> + ...);
     const auto* array = value.if_array();
     std::size_t next = shape.tag.empty() ? 0 : 1;
-    if (!array || array->size() != next + sizeof...(Parts)) {
-      const auto count = std::to_string(sizeof...(Parts));
+    if (!array || array->size() < next + kLeast || array->size() > next + kMost) {
+      const auto count =
+          (kLeast < kMost ? std::to_string(kLeast) + " or " : "") + std::to_string(kMost);
       return fail(place, next == 0 ? "expected an array of " + count + " parts"
                                    : "expected " + count + " parts after its tag");
     }
     if (next == 1 && tag_of(value) != shape.tag) return fail(place, "expected another tag");
     const auto read_part = [&](const auto& part) {
+      if (next == array->size()) return true;  // a text that was left out
       return read((*array)[next++], {&place, part.name}, out.*part.member);
     };
     return std::apply([&](const auto&... parts) { return (read_part(parts) && ...); }, shape.parts);

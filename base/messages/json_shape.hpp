@@ -6,6 +6,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <tuple>
 
@@ -20,6 +21,21 @@ template <class Struct, class Member>
 constexpr Part<Struct, Member> part(std::string_view name, Member Struct::*member) {
   return {name, member};
 }
+
+// The last part of an array, which is left out when it is empty.
+template <class Struct>
+struct LastText {
+  std::string_view name;
+  std::string Struct::*member;
+};
+template <class Struct>
+constexpr LastText<Struct> last_text(std::string_view name, std::string Struct::*member) {
+  return {name, member};
+}
+template <class Part>
+inline constexpr bool kMayBeLeftOut = false;
+template <class Struct>
+inline constexpr bool kMayBeLeftOut<LastText<Struct>> = true;
 
 // {"name": part, ...}: every name is there, and no other.
 template <class... Parts>

@@ -104,7 +104,10 @@ class JsonWriter {
       write_word(shape.tag);
       separator = ',';
     }
-    const auto write_part = [&](const auto& part) {
+    const auto write_part = [&]<class Part>(const Part& part) {
+      if constexpr (kMayBeLeftOut<Part>) {
+        if ((value.*part.member).empty()) return;
+      }
       out_ += separator;
       write(value.*part.member);
       separator = ',';

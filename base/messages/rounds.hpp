@@ -22,6 +22,7 @@ struct LimitChange {
   std::optional<Money> min_balance;
   std::optional<Money> max_balance;
   std::optional<AccountStatus> status;
+  std::string asked_by = {};  // as of Transfer
   bool operator==(const LimitChange&) const = default;
 };
 
@@ -47,6 +48,7 @@ struct OpenAccount {
   Money max_balance;
   Money balance;
   TransferId opening;
+  std::string asked_by = {};  // as of Transfer
   bool operator==(const OpenAccount&) const = default;
 };
 

@@ -146,7 +146,9 @@ void Audit::describe(const Dones& dones) {
       {"chains", count(entries) + " entries: no version is missing, amounts make balances", {}},
       {"limits", "each balance is within its limits", {}},
       {"heads", count(accounts) + " accounts, each with a history", {}},
-      {"transfers", "each took from one account what it gave to another", {}},
+      {"transfers",
+       "each took from one account what it gave to another, and both sides say who asked",
+       {}},
       {"keys", "one entry answers for each transfer", {}},
       {"users", count(users) + " users, each on the one shard that the directory names", {}},
       {"copies", "no history without an owner, but those of moves", {}},
@@ -260,19 +262,33 @@ asio::awaitable<CutResult<void>> Audit::look_into(Differing differing) {
 }
 
 void Audit::compare_transfers(const Lists& lists) {
-  std::map<std::string, cpp_int> amounts;
-  std::map<std::string, std::set<std::string>> shards;
+  struct Found {
+    cpp_int amount;
+    std::map<std::string, cpp_int> by_asker;
+    std::set<std::string> shards;
+  };
+  std::map<std::string, Found> all;
   for (std::size_t i = 0; i < lists.size(); ++i) {
-    for (const auto& [id, amount] : lists[i].transfers) {
-      amounts[id] += cpp_int(amount);
-      shards[id].insert(cut_.parts()[i].shard.name);
+    for (const auto& [id, amount, asked_by] : lists[i].transfers) {
+      auto& found = all[id];
+      found.amount += cpp_int(amount);
+      found.by_asker[asked_by] += cpp_int(amount);
+      found.shards.insert(cut_.parts()[i].shard.name);
     }
   }
-  for (const auto& [id, amount] : amounts) {
-    if (amount == 0) continue;
-    check("transfers")
-        .findings.push_back("the entries of transfer " + id + " add up to " + amount.str() +
-                            " minor units, not to 0; there are some on " + joined(shards[id]));
+  auto& findings = check("transfers").findings;
+  for (const auto& [id, found] : all) {
+    std::set<std::string> askers;
+    for (const auto& [asker, amount] : found.by_asker) {
+      if (amount != 0) askers.insert(asker.empty() ? "nobody" : asker);
+    }
+    if (found.amount != 0) {
+      findings.push_back("the entries of transfer " + id + " add up to " + found.amount.str() +
+                         " minor units, not to 0; there are some on " + joined(found.shards));
+    } else if (!askers.empty()) {
+      findings.push_back("the sides of transfer " + id + " say that it was asked for by " +
+                         joined(askers) + "; they are on " + joined(found.shards));
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include "coordinator/logic/access.hpp"
 
+#include <cstdlib>
+
 #include "base/name.hpp"
 
 namespace koshel::coordinator {
@@ -10,6 +12,24 @@ bool reads_all(const Caller& caller) {
 }
 
 }  // namespace
+
+std::string asker_of(const Caller& caller) {
+  switch (caller.how) {
+    case Caller::How::Open:
+      return "";
+    case Caller::How::Session: {
+      const bool is_staff = caller.roles.has_any({Role::Teller, Role::Auditor, Role::Admin});
+      return (is_staff ? "staff:" : "user:") + caller.name;
+    }
+    case Caller::How::ApiToken:
+      return "token:" + std::to_string(caller.token_id) + ":" + caller.name;
+  }
+  std::abort();
+}
+
+bool may_see_askers(const Caller& caller) {
+  return reads_all(caller);
+}
 
 bool owns(const Caller& caller, std::string_view name) {
   return caller.how == Caller::How::Session && caller.name == name;

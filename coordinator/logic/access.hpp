@@ -4,6 +4,7 @@
 // learn the name and nothing else: what belongs to it answers like what does not exist.
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@ struct Caller {
   How how = How::Open;
   TokenHash token{};
   std::optional<Timestamp> expires_at;
+  std::int64_t token_id = 0;
 
   static Caller anyone() { return {"@anyone", Roles::all(), How::Open, {}, std::nullopt}; }
 };
@@ -48,6 +50,11 @@ class Rule {
   Kind kind_;
   Roles roles_;
 };
+
+// The caller as an entry of the ledger names them: "user:anna"; with a role of staff "staff:tina";
+// "token:17:shop" of an API token, by number and label. Empty where nobody is asked who they are.
+std::string asker_of(const Caller& caller);
+bool may_see_askers(const Caller& caller);
 
 // `name` is an account's, in normal form.
 bool owns(const Caller& caller, std::string_view name);

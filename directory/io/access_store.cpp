@@ -189,7 +189,7 @@ asio::awaitable<Result<void>> AccessStore::excuse(LoginSource source) {
 
 namespace {
 constexpr auto kFindToken =
-    "select t.kind = 'session', coalesce(t.name, t.label), "
+    "select t.id, t.kind = 'session', coalesce(t.name, t.label), "
     "array_to_string(coalesce(l.roles, t.roles), ','), "
     "exists (select from users u where u.name = t.name), "
     "(extract(epoch from t.expires_at) * 1000000)::bigint "
@@ -206,9 +206,9 @@ asio::awaitable<Result<std::optional<TokenOwner>>> AccessStore::find_token(Token
     const auto rows = session.exec_params(kFindToken, hex_of(token));
     if (rows.empty()) return std::nullopt;
     const auto row = rows[0];
-    TokenOwner owner{row[0].as<bool>(), row[1].as<std::string>(),
-                     parse_roles(row[2].as<std::string>()), time_of(row[4])};
-    if (row[3].as<bool>()) owner.roles.add(Role::User);
+    TokenOwner owner{row[0].as<std::int64_t>(), row[1].as<bool>(), row[2].as<std::string>(),
+                     parse_roles(row[3].as<std::string>()), time_of(row[5])};
+    if (row[4].as<bool>()) owner.roles.add(Role::User);
     return owner;
   };
   auto pending = pool_.run(std::move(run), deadline);

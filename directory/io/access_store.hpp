@@ -51,6 +51,7 @@ struct Session {
 };
 
 struct TokenOwner {
+  std::int64_t token = 0;  // its number, never used twice
   bool is_session = false;
   std::string name;  // of an API token its label
   Roles roles;

@@ -128,6 +128,9 @@ std::string append_statement(pqxx::connection& connection, const AppendBatch& ba
       [](const Entry& e) -> const std::string& { return e.metadata; });
   append_texts(
       sql, connection, entries, [](const Entry& e) { return e.refusal.has_value(); }, refusal_json);
+  append_texts(
+      sql, connection, entries, [](const Entry& e) { return !e.asked_by.empty(); },
+      [](const Entry& e) -> const std::string& { return e.asked_by; });
   sql += ')';
   return sql;
 }

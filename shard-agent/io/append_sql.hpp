@@ -11,7 +11,7 @@
 
 namespace koshel::agent {
 
-// "select append_round(...)" of sql/shard/0001_ledger.sql.
+// "select append_round(...)" of sql/shard/0003_asked_by.sql.
 std::string append_statement(pqxx::connection& connection, const AppendBatch& batch);
 
 struct PrepareStatement {

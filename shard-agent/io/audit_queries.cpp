@@ -162,16 +162,19 @@ const std::string kOwnedEntries =
     "where e.transfer is not null and e.amount <> 0 ";
 const std::string kUserHash = "hashint8extended(id, $1)";
 const std::string kTransferHash = "uuid_hash_extended(e.transfer, $1)";
+const std::string kAskedHash =
+    "uuid_hash_extended(e.transfer, case when e.asked_by is null then $1 "
+    "else hashtextextended(e.asked_by, $1) end)";
 std::string bucket_of(const std::string& hash) {
   return "(" + hash + " & " + std::to_string(messages::kAuditBuckets - 1) + ")";
 }
 const std::string kUsers = " from accounts where id not" + std::string(kIsWorld);
 
-// A transfer takes from one account what it gives to another. So amount * hash(transfer) over all
-// entries of all shards adds up to 0. If a side is missing or has another amount, it does not,
-// unless hashes that nobody can foresee (their seed is new in each audit) cancel each other out.
-// Only histories of accounts that are owned count: each is there once, however many copies moves
-// have left.
+// A transfer takes from one account what it gives to another, and both sides name who asked. So
+// amount * hash(transfer, asker) over all entries of all shards adds up to 0. If a side is missing,
+// has another amount or names somebody else, it does not, unless hashes that nobody can foresee
+// (their seed is new in each audit) cancel each other out. Only histories of accounts that are
+// owned count: each is there once, however many copies moves have left.
 void sum_up(pqxx::nontransaction& session, std::int64_t seed, AuditDone& done) {
   done.buckets.resize(messages::kAuditBuckets);
   const auto users = "select " + bucket_of(kUserHash) + "::integer, count(*), " +
@@ -182,7 +185,7 @@ void sum_up(pqxx::nontransaction& session, std::int64_t seed, AuditDone& done) {
     bucket.users_hash = row[2].as<std::int64_t>();
   }
   const auto transfers = "select " + bucket_of(kTransferHash) + "::integer, " +
-                         wrapped("sum(e.amount::numeric * " + kTransferHash + ")") + kOwnedEntries +
+                         wrapped("sum(e.amount::numeric * " + kAskedHash + ")") + kOwnedEntries +
                          "group by 1";
   for (const auto& row : session.exec_params(transfers, seed)) {
     done.buckets[row[0].as<std::size_t>()].transfers_hash = row[1].as<std::int64_t>();
@@ -240,12 +243,13 @@ messages::AuditListed list_audit(pqxx::connection& connection, const messages::L
        session.exec_params(users, list.seed, pg_array(list.user_buckets, number))) {
     listed.users.push_back(text(row, 0));
   }
-  const auto transfers = "select e.transfer, sum(e.amount)" + kOwnedEntries + "and " +
-                         bucket_of(kTransferHash) +
-                         " = any($2::bigint[]) group by e.transfer having sum(e.amount) <> 0";
+  const auto transfers = "select e.transfer, sum(e.amount), coalesce(e.asked_by, '')" +
+                         kOwnedEntries + "and " + bucket_of(kTransferHash) +
+                         " = any($2::bigint[]) group by e.transfer, e.asked_by "
+                         "having sum(e.amount) <> 0";
   for (const auto& row :
        session.exec_params(transfers, list.seed, pg_array(list.transfer_buckets, number))) {
-    listed.transfers.push_back({text(row, 0), text(row, 1)});
+    listed.transfers.push_back({text(row, 0), text(row, 1), text(row, 2)});
   }
   return listed;
 }

@@ -173,7 +173,7 @@ constexpr auto kReadHeads =
     "from read_heads($1, $2)";
 constexpr auto kStoredColumns =
     "account, counterparty, amount, balance, version, kind, "
-    "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal";
+    "(extract(epoch from at) * 1000000)::bigint, transfer, metadata, refusal, asked_by";
 const std::string kFindByKeys = std::string("select ") + kStoredColumns +
                                 " from entries where is_anchor and transfer = any($1)";
 
@@ -354,7 +354,7 @@ messages::FindTransferDone find_transfer(pqxx::connection& connection, Epoch epo
   messages::FindTransferDone done;
   for (const auto& row :
        session.exec_params(query, epoch.value(), wanted.account.value(), array_of(wanted.ids))) {
-    done.is_owned = row[10].as<bool>();
+    done.is_owned = row[11].as<bool>();
     if (row[0].is_null()) break;
     auto stored = stored_of_row(row);
     // Of several ids the first one asked for wins.
@@ -371,7 +371,7 @@ messages::EntriesRead read_entries(pqxx::connection& connection, Epoch epoch,
   messages::EntriesRead read;
   for (const auto& row : session.exec_params(entries_query(wanted.is_newest_first), epoch.value(),
                                              wanted.account.value(), from, wanted.limit)) {
-    read.is_owned = row[13].as<bool>();
+    read.is_owned = row[14].as<bool>();
     if (!row[0].is_null()) read.entries.push_back(entry_of_row(row));
   }
   return read;

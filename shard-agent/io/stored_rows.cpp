@@ -61,9 +61,10 @@ messages::TimedEntry entry_of_row(const pqxx::row& row) {
     entry.refusal = refusal;
     entry.asked = asked;
   }
-  entry.min_balance = money_of(row[10]);
-  entry.max_balance = money_of(row[11]);
-  entry.status = static_cast<AccountStatus>(row[12].as<std::int16_t>());
+  entry.asked_by = text_or_empty(row[10]);
+  entry.min_balance = money_of(row[11]);
+  entry.max_balance = money_of(row[12]);
+  entry.status = static_cast<AccountStatus>(row[13].as<std::int16_t>());
   return timed;
 }
 
@@ -80,6 +81,7 @@ StoredTransfer stored_of_row(const pqxx::row& row) {
   stored.transfer.id = *id;
   stored.transfer.is_keyed = true;
   stored.transfer.metadata = text_or_empty(row[8]);
+  stored.transfer.asked_by = text_or_empty(row[10]);
   if (!row[9].is_null()) {
     const auto [refusal, asked] = refusal_of(row[9]);
     stored.refusal = refusal;

@@ -28,7 +28,7 @@ TransferId claim_of(const messages::ReserveOrder& order) {
 
 // What an account that is opened is paid in, as a transfer from this shard's own @world.
 Transfer opening_of(const messages::OpenAccount& open, AccountId world) {
-  return {open.opening, false, world, open.account, open.balance, ""};
+  return {open.opening, false, world, open.account, open.balance, "", open.asked_by};
 }
 
 bool is_ascending(const std::vector<std::int32_t>& places) {

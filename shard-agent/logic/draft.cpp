@@ -61,6 +61,7 @@ LegState Draft::debit(AccountId account, const Transfer& transfer) {
   entry.transfer = transfer.id;
   entry.is_anchor = account == anchor_of(transfer);
   entry.metadata = transfer.metadata;
+  entry.asked_by = transfer.asked_by;
   return append(std::move(entry));
 }
 
@@ -71,6 +72,7 @@ LegState Draft::credit(AccountId account, const Transfer& transfer) {
   entry.transfer = transfer.id;
   entry.is_anchor = account == anchor_of(transfer);
   entry.metadata = transfer.metadata;
+  entry.asked_by = transfer.asked_by;
   return append(std::move(entry));
 }
 
@@ -81,21 +83,24 @@ void Draft::remember_refusal(const Transfer& transfer, const Refusal& refusal) {
   entry.transfer = transfer.id;
   entry.is_anchor = true;
   entry.metadata = transfer.metadata;
+  entry.asked_by = transfer.asked_by;
   entry.refusal = refusal;
   entry.asked = anchor == transfer.from ? transfer.amount.negated() : transfer.amount;
   append(std::move(entry));
 }
 
-void Draft::set_limits(AccountId account, Money min, Money max) {
+void Draft::set_limits(AccountId account, const NewLimits& limits) {
   auto entry = next_entry(account, EntryKind::Limits);
-  entry.min_balance = min;
-  entry.max_balance = max;
+  entry.asked_by = limits.asked_by;
+  entry.min_balance = limits.min;
+  entry.max_balance = limits.max;
   append(std::move(entry));
 }
 
-void Draft::set_status(AccountId account, AccountStatus status) {
+void Draft::set_status(AccountId account, const NewStatus& status) {
   auto entry = next_entry(account, EntryKind::Status);
-  entry.status = status;
+  entry.asked_by = status.asked_by;
+  entry.status = status.status;
   append(std::move(entry));
 }
 
@@ -110,6 +115,7 @@ LegState Draft::open(AccountId account, const Head& limits, const Transfer& open
   const auto [place, is_new] = accounts_.try_emplace(account, Account{before, std::nullopt, false});
   INVARIANT(is_new);
   auto entry = next_entry(account, EntryKind::Opened);
+  entry.asked_by = opening.asked_by;
   if (opening.amount.is_positive()) {
     entry.counterparty = opening.from;
     entry.amount = opening.amount;

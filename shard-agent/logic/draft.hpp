@@ -5,6 +5,7 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/ledger.hpp"
@@ -64,6 +65,17 @@ inline Head unopened_world(CurrencyId currency) {
   return {currency, Version(0), Money(), kWorldMin, kWorldMax, AccountStatus::Active};
 }
 
+struct NewLimits {
+  Money min;
+  Money max;
+  std::string asked_by;
+};
+
+struct NewStatus {
+  AccountStatus status = AccountStatus::Active;
+  std::string asked_by;
+};
+
 class Draft {
  public:
   // Tells the draft an account's committed head; later knowledge replaces earlier, before it is
@@ -76,8 +88,8 @@ class Draft {
   LegState debit(AccountId account, const Transfer& transfer);
   LegState credit(AccountId account, const Transfer& transfer);
   void remember_refusal(const Transfer& transfer, const Refusal& refusal);
-  void set_limits(AccountId account, Money min, Money max);
-  void set_status(AccountId account, AccountStatus status);
+  void set_limits(AccountId account, const NewLimits& limits);
+  void set_status(AccountId account, const NewStatus& status);
   // The last word of the shard that the account leaves, and the first of the one it comes to.
   LegState move(AccountId account);
   // An @world that was opened and then not used stays unopened: it may have moved to another shard.

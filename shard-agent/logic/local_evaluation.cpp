@@ -47,8 +47,8 @@ LocalAnswer LocalEvaluation::answer(const messages::LimitChange& change) {
   }
   const bool has_new_limits = min != head->min_balance || max != head->max_balance;
   const bool has_new_status = change.status && *change.status != head->status;
-  if (has_new_limits) draft_.set_limits(change.account, min, max);
-  if (has_new_status) draft_.set_status(change.account, *change.status);
+  if (has_new_limits) draft_.set_limits(change.account, {min, max, change.asked_by});
+  if (has_new_status) draft_.set_status(change.account, {*change.status, change.asked_by});
   return messages::Changed{*draft_.head(change.account)};
 }
 

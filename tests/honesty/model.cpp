@@ -130,7 +130,8 @@ std::vector<std::string> Model::shard_rows() const {
                    e.min_balance, e.max_balance, stored.at.time_since_epoch().count(),
                    e.transfer ? e.transfer->to_string() : "-", static_cast<int>(e.kind),
                    static_cast<int>(e.status), e.is_anchor, e.metadata.empty() ? "-" : e.metadata,
-                   e.refusal ? text_of_refusal(*e.refusal, e.asked) : "-"));
+                   e.refusal ? text_of_refusal(*e.refusal, e.asked) : "-",
+                   e.asked_by.empty() ? "-" : e.asked_by));
   });
   shard_.anchors.scan(nullptr, [&](TransferId transfer, const auto& key) {
     return add(row("anchor", transfer.to_string(), key.first, key.second));

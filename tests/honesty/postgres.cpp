@@ -25,7 +25,8 @@ constexpr auto kShardRows = R"(
            coalesce(transfer::text, '-'), kind, status, is_anchor, coalesce(metadata::text, '-'),
            case when refusal is null then '-'
                 else concat_ws(',', refusal->>'code', refusal->>'account', refusal->>'bound',
-                       refusal->>'balance', refusal->>'headroom', refusal->>'asked') end)
+                       refusal->>'balance', refusal->>'headroom', refusal->>'asked') end,
+           coalesce(asked_by, '-'))
     from entries
   union all
   select concat_ws(' ', 'anchor', transfer, account, version) from entries

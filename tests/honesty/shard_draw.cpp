@@ -109,6 +109,7 @@ Entry ShardDraw::next_entry(AccountId account, Version version, Money& balance) 
   entry.min_balance = Money(-60);
   entry.max_balance = Money(150);
   entry.balance = balance;
+  if (chance_.is_hit(0.5)) entry.asked_by = chance_.one_of<const char*>({"user:åke", "token:7:x"});
   if (chance_.is_hit(0.1)) {
     entry.kind = EntryKind::Limits;
     entry.max_balance = Money(chance_.between(-10, 300));
@@ -204,6 +205,7 @@ std::vector<simulation::StoredEntry> ShardDraw::chunk(const std::vector<AccountI
       entry.transfer =
           TransferId(account, {0, static_cast<std::uint64_t>(1'000 + version.value())});
       entry.is_anchor = version.value() % 2 == 0;
+      if (version.value() % 3 == 0) entry.asked_by = "staff:tina";
       chunk.push_back({entry, Timestamp(std::chrono::microseconds(1'795'000'000'000'000))});
     }
   }

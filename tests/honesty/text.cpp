@@ -39,7 +39,8 @@ std::string text_of(const StoredTransfer& stored) {
       {transfer.id.to_string(), text_of(transfer.from), text_of(transfer.to),
        number(transfer.amount), transfer.metadata, std::to_string(static_cast<int>(stored.kind)),
        text_of(anchor.account), text_of(anchor.version), number(anchor.balance),
-       format_rfc3339(stored.at), stored.refusal ? text_of_refusal(*stored.refusal, Money()) : "-"},
+       format_rfc3339(stored.at), stored.refusal ? text_of_refusal(*stored.refusal, Money()) : "-",
+       transfer.asked_by},
       Order::Kept, " ");
 }
 
@@ -162,7 +163,7 @@ std::string text_of(const messages::EntriesRead& read) {
   auto text = text_of(read.is_owned);
   for (const auto& [entry, at] : read.entries) {
     text += " " + text_of(entry.account) + "/" + text_of(entry.version) + "=" +
-            number(entry.balance) + "@" + format_rfc3339(at);
+            number(entry.balance) + "@" + format_rfc3339(at) + entry.asked_by;
   }
   return text;
 }

@@ -145,6 +145,15 @@ class DamageTest(AuditCase):
                          f"update entries set transfer = '{done['id']}' {where}"):
             self.assert_named(self.failed(), transfers=(done["id"], other))
 
+    def test_a_transfer_whose_sides_name_different_askers_is_named(self):
+        for payer, payee in self.each_pair():
+            done = self.api.transfer(payer, payee, "7").json
+            changed = self.api.get("/v1/users/" + payee).json
+            half = f"where account = {changed['id']} and version = 2"
+            with self.damage(changed["shard"], f"update entries set asked_by = 'user:mallory' {half}",
+                             f"update entries set asked_by = null {half}"):
+                self.assert_named(self.failed(), transfers=(done["id"], "nobody", "user:mallory", changed["shard"]))
+
     def test_a_user_owned_by_two_shards_is_named(self):
         user = self.history()
         other = next(name for name in self.cluster.shards() if name != user["shard"])

@@ -193,7 +193,7 @@ MUTANTS = [
     # ---- what else is guarded
 
     mutant("epoch_is_not_checked", "an append of an older agent is refused",
-           ("sql/shard/0001_ledger.sql",
+           ("sql/shard/0003_asked_by.sql",
             "  perform check_epoch(p_epoch);\n  insert into applied_rounds", "  insert into applied_rounds"),
            killers=OLD_AGENTS),
     mutant("epoch_of_votes", "a prepare goes by votes of this epoch only",
@@ -381,6 +381,19 @@ MUTANTS = [
            (SHARD_SQL, """do update set move = excluded.move
    where not m.is_leaving and m.move""", """do update set move = excluded.move, is_leaving = false
    where m.move"""), killers=HONESTY),
+
+    # ---- who asked
+
+    mutant("opening_names_nobody", "a new account's entry names who asked for it",
+           (AGENT + "draft.cpp", "  entry.asked_by = opening.asked_by;\n", "")),
+    mutant("payee_side_names_nobody", "both sides of a transfer name who asked",
+           (AGENT + "draft.cpp", "  entry.metadata = transfer.metadata;\n  entry.asked_by = transfer.asked_by;\n"
+            "  return append(std::move(entry));\n}\n\nvoid Draft::remember_refusal",
+            "  entry.metadata = transfer.metadata;\n  return append(std::move(entry));\n}\n\n"
+            "void Draft::remember_refusal")),
+    mutant("append_drops_who_asked", "what an entry says of who asked is written",
+           ("sql/shard/0003_asked_by.sql", "e.refusal::json, e.asked_by\n", "e.refusal::json, null\n"),
+           killers=HONESTY),
 ]
 
 # Quick to build and to kill, of different parts: for CI.

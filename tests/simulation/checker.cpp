@@ -147,6 +147,10 @@ void Checker::check_entry(const Entry& before, const Entry& entry) {
   if (entry.balance < entry.min_balance || entry.balance > entry.max_balance) {
     violate(where + " is outside of its limits");
   }
+  // A move asks for itself, and an @world is opened along with what uses it.
+  const bool has_asker = entry.kind != EntryKind::Moved &&
+                         !(entry.account.is_world() && entry.kind == EntryKind::Opened);
+  if (entry.asked_by.empty() == has_asker) violate(where + " does not say right who asked");
 }
 
 void Checker::look_again() {
@@ -245,6 +249,9 @@ void Checker::check_transfers() {
       violate("transfer " + id.to_string() + " has " + std::to_string(found.entries.size()) +
               " entries, " + std::to_string(anchors) + " of them anchors, their sum is " +
               std::to_string(sum));
+    }
+    if (found.entries.front().asked_by != found.entries.back().asked_by) {
+      violate("the sides of transfer " + id.to_string() + " do not say the same of who asked");
     }
     if (!is_refusal) ++transfers_committed_;
   }

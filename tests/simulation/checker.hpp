@@ -17,6 +17,7 @@ struct Wish {
   bool may_be_there = false;     // some attempt's outcome is not known
   bool was_refused = false;      // without a key: this attempt must be absent
   Instant began;
+  std::set<std::string> askers = {};  // one for each attempt
   std::string text() const;
 };
 

@@ -128,6 +128,7 @@ void Client::create_users(std::vector<std::string> names, Then then) {
 void Client::create_user(const UserRequest& wanted, int tries, Then then) {
   auto request = wanted;
   request.deadline = draw_deadline();
+  request.asker = name();
   ask([request](CoordinatorProcess& coordinator,
                 auto reply) { coordinator.create_user(request, std::move(reply)); },
       [this, request, tries, then = std::move(then)](const Told& told) {
@@ -141,6 +142,7 @@ void Client::change_limits(Then then) {
   LimitRequest request;
   request.name = draw_user();
   request.deadline = draw_deadline();
+  request.asker = name();
   auto& chance = world_.chance;
   if (chance.is_hit(0.3)) {
     request.status = chance.is_hit(0.3) ? AccountStatus::Frozen : AccountStatus::Active;
@@ -217,6 +219,9 @@ void Client::start_transfer() {
 void Client::attempt(std::shared_ptr<Wish> wish, int tries, Then then) {
   auto request = wish->request;
   request.deadline = draw_deadline();
+  // Another one each time: whoever was first stays on record.
+  request.asker = name() + "/" + std::to_string(wish->askers.size());
+  wish->askers.insert(request.asker);
   ask([request](CoordinatorProcess& coordinator,
                 auto reply) { coordinator.transfer(request, std::move(reply)); },
       [this, wish, tries, then = std::move(then)](const Told& told) {
@@ -251,6 +256,7 @@ void Client::look(std::shared_ptr<Wish> wish, Then then) {
 void Client::ask_with_other_content(std::shared_ptr<Wish> wish, Then then) {
   auto request = wish->request;
   request.amount = *request.amount.plus(Money(1));
+  request.asker = "another one";
   request.deadline = draw_deadline();
   ask([request](CoordinatorProcess& coordinator,
                 auto reply) { coordinator.transfer(request, std::move(reply)); },
@@ -288,7 +294,7 @@ void Client::probe(std::vector<std::string> users) {
   if (is_idle_) return;
   auto& chance = world_.chance;
   const TransferSuffix key{static_cast<std::uint16_t>(chance.next() & 0xfff), chance.next() >> 2};
-  const auto wish = world_.checker->new_wish({kWorld, users.back(), Money(1), key, {}});
+  const auto wish = world_.checker->new_wish({kWorld, users.back(), Money(1), key, {}, {}});
   users.pop_back();
   attempt_until_clear(wish, 30, [this, users] { probe(users); });
 }

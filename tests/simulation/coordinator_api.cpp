@@ -175,6 +175,7 @@ void CoordinatorProcess::start_transfer(const TransferRequest& request,
   transfer.id = TransferId(anchor->second.account, request.key.value_or(made_up));
   transfer.from = is_deposit ? other.account : anchor->second.account;
   transfer.to = is_deposit ? anchor->second.account : other.account;
+  transfer.asked_by = request.asker;
   order.from_shard = is_deposit ? other.shard : anchor->second.shard;
   order.to_shard = is_deposit ? anchor->second.shard : other.shard;
   submit(order, request.deadline, [transfer, reply](const coordinator::Outcome& outcome) {
@@ -214,10 +215,11 @@ void CoordinatorProcess::create_user(const UserRequest& request, std::function<v
         if (shards.empty()) return reply(told_of(Verdict::NotCommitted));
         const auto shard = shards[++body_->next_shard % shards.size()];
         const TransferId opening(account, {1, 1});
-        const coordinator::OpenOrder order{{account, kCurrency, request.min_balance,
-                                            request.max_balance, request.balance, opening},
-                                           request.name,
-                                           shard};
+        const coordinator::OpenOrder order{
+            {account, kCurrency, request.min_balance, request.max_balance, request.balance, opening,
+             request.asker},
+            request.name,
+            shard};
         submit(order, request.deadline, [opening, reply](const coordinator::Outcome& outcome) {
           Transfer asked;
           asked.id = opening;
@@ -235,7 +237,8 @@ void CoordinatorProcess::change_limits(const LimitRequest& request,
                 if (read.value().empty()) return reply(told_of(Verdict::NotFound));
                 const auto& route = read.value().begin()->second;
                 const coordinator::LimitOrder order{
-                    {route.account, request.min_balance, request.max_balance, request.status},
+                    {route.account, request.min_balance, request.max_balance, request.status,
+                     request.asker},
                     route.shard};
                 submit(order, request.deadline,
                        [account = route.account, reply](const coordinator::Outcome& outcome) {

@@ -17,6 +17,7 @@ struct TransferRequest {
   Money amount;
   std::optional<TransferSuffix> key;  // nullopt: the coordinator makes the id up
   Instant deadline;
+  std::string asker = {};
 };
 
 struct UserRequest {
@@ -25,6 +26,7 @@ struct UserRequest {
   Money min_balance;
   Money max_balance;
   Instant deadline;
+  std::string asker = {};
 };
 
 struct LimitRequest {
@@ -33,6 +35,7 @@ struct LimitRequest {
   std::optional<Money> max_balance;
   std::optional<AccountStatus> status;
   Instant deadline;
+  std::string asker = {};
 };
 
 struct HistoryRequest {

@@ -204,6 +204,9 @@ std::vector<std::string> Checker::users_known() const {
 
 void Checker::check_wish(const Wish& wish) {
   const auto found = wish.id ? found_.find(*wish.id) : found_.end();
+  if (found != found_.end() && !wish.askers.contains(found->second.entries.front().asked_by)) {
+    violate(wish.text() + " is there by somebody who did not ask for it");
+  }
   const bool is_there =
       found != found_.end() && found->second.entries.front().kind != EntryKind::Refused;
   if (!wish.answer) {

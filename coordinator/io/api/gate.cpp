@@ -96,9 +96,9 @@ asio::awaitable<Checked<Caller>> Gate::find(TokenHash token, Instant deadline) {
     co_return unauthenticated("the token is unknown, has expired or was revoked; log in again");
   }
   const auto& found = *owner.value();
-  Caller caller{found.name, found.roles,
-                found.is_session ? Caller::How::Session : Caller::How::ApiToken, token,
-                found.expires_at};
+  Caller caller{
+      found.name, found.roles,      found.is_session ? Caller::How::Session : Caller::How::ApiToken,
+      token,      found.expires_at, found.token};
   make_room();
   known_.insert_or_assign(token, Known{caller, asked});
   co_return caller;

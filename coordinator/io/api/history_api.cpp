@@ -38,22 +38,30 @@ Checked<Position> position_of(const HttpRequest& request, const PageRequest& pag
   return Position{is_newest_first, Version(numbers[2]), AccountId(numbers[0])};
 }
 
-std::string entry_json(const messages::TimedEntry& timed, const NamesByAccount& names,
-                       const Currency& currency) {
+struct Told {
+  const NamesByAccount& names;
+  const Currency& currency;
+  const Caller& caller;
+};
+
+std::string entry_json(const messages::TimedEntry& timed, const Told& told) {
   const auto& entry = timed.entry;
   JsonMembers members;
   members.number("version", entry.version.value()).plain("kind", to_string(entry.kind));
   if (entry.transfer) members.plain("transfer_id", entry.transfer->to_string());
-  if (const auto name = names.find(entry.counterparty); name != names.end()) {
+  if (const auto name = told.names.find(entry.counterparty); name != told.names.end()) {
     members.plain("counterparty", name->second);
   }
-  members.amount("amount", entry.amount, currency)
-      .amount("balance", entry.balance, currency)
-      .amount("min_balance", entry.min_balance, currency)
-      .amount("max_balance", entry.max_balance, currency)
+  members.amount("amount", entry.amount, told.currency)
+      .amount("balance", entry.balance, told.currency)
+      .amount("min_balance", entry.min_balance, told.currency)
+      .amount("max_balance", entry.max_balance, told.currency)
       .plain("status", to_string(entry.status))
       .plain("created_at", format_rfc3339(timed.at));
   if (!entry.metadata.empty()) members.raw("metadata", entry.metadata);
+  if (!entry.asked_by.empty() && may_see_askers(told.caller)) {
+    members.text("asked_by", entry.asked_by);
+  }
   return members.object();
 }
 
@@ -95,10 +103,11 @@ Respond UsersApi::entries(HttpRequest request, Caller caller, std::string name) 
   auto pending_names = context_.routes.names(std::move(counterparties), deadline.value());
   const auto names = co_await std::move(pending_names);
   if (!names) co_return to_response(directory_problem(names.error()));
+  const Told told{names.value(), currency_of(route.value().route.currency), caller};
   std::string items;
   for (const auto& timed : entries) {
     items += items.empty() ? "" : ",";
-    items += entry_json(timed, names.value(), currency_of(route.value().route.currency));
+    items += entry_json(timed, told);
   }
   co_return page_response(items, next);
 }

@@ -51,7 +51,8 @@ const Api::Route Api::kRoutes[] = {
       {"PATCH", "/v1/users/{}", kTellers, Trail::WithBody,
        [](Api& api, Call call) {
          return with_points<"coordinator.serve">(
-             api.users_.change(std::move(call.request), std::move(call.arguments[0])));
+             api.users_.change(std::move(call.request), std::move(call.caller),
+                               std::move(call.arguments[0])));
        }},
       {"GET", "/v1/users/{}/entries", Rule::known(), Trail::None,
        [](Api& api, Call call) {
@@ -68,12 +69,13 @@ const Api::Route Api::kRoutes[] = {
        [](Api& api, Call call) { return api.users_.list(std::move(call.request)); }},
       {"POST", "/v1/users", kTellers, Trail::WithBody,
        [](Api& api, Call call) {
-         return with_points<"coordinator.serve">(api.users_.create(std::move(call.request)));
+         return with_points<"coordinator.serve">(
+             api.users_.create(std::move(call.request), std::move(call.caller)));
        }},
       {"POST", "/v1/users/batch", kTellers, Trail::NoBody,
        [](Api& api, Call call) {
          return with_points<"coordinator.serve">(
-             api.users_.create_batch(std::move(call.request), call.note));
+             api.users_.create_batch(std::move(call.request), std::move(call.caller), call.note));
        }},
       {"GET", "/v1/admin/shards", kAuditors, Trail::None,
        [](Api& api, Call call) { return api.shards_.list(std::move(call.request)); }},

@@ -71,6 +71,7 @@ Checked<TransfersApi::Wish> TransfersApi::read_wish(const json::value& value, Ke
     if (auto fault = check_idempotency_key(*wish.key)) return *fault;
   }
   if (!may_transfer(caller, {wish.from, wish.to})) return not_allowed({wish.from, wish.to});
+  wish.asked_by = asker_of(caller);
   return wish;
 }
 
@@ -96,6 +97,7 @@ Checked<TransfersApi::Plan> TransfersApi::plan(Wish wish, const RoutesByName& ro
   transfer.id =
       TransferId(anchor->second.account, wish.key ? suffix_of_key(*wish.key) : random_suffix());
   transfer.metadata = wish.metadata;
+  transfer.asked_by = wish.asked_by;
 
   auto other = directory::Route{AccountId::any_world(anchor->second.currency),
                                 anchor->second.currency, anchor->second.shard, RouteVersion()};
@@ -352,7 +354,12 @@ asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer s
   const auto route = co_await std::move(pending_route);
   if (!route || !route.value()) co_return problem_of(FailCode::DirectoryUnavailable);
   const auto& currency = currency_of(route.value()->route.currency);
-  co_return "{" + stored_members(stored, {stored.transfer, from, to, currency, caller}) + "}";
+  auto members = stored_members(stored, {stored.transfer, from, to, currency, caller});
+  const auto& asked_by = stored.transfer.asked_by;
+  if (!asked_by.empty() && may_see_askers(caller)) {
+    members += ",\"asked_by\":" + json_quoted(asked_by);
+  }
+  co_return "{" + members + "}";
 }
 
 Respond TransfersApi::show_found(Search search, Caller caller, Instant deadline) {

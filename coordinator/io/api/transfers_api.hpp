@@ -29,6 +29,7 @@ class TransfersApi {
     RawAmount amount;
     std::string metadata;
     std::optional<std::string> key;
+    std::string asked_by;
   };
   struct Plan {  // a wish with its users found
     Wish wish;

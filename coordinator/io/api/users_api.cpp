@@ -94,8 +94,13 @@ asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>&
                             "no shard takes new users: add one with `koshel shard add`"};
     } else {
       seen.insert(user.name);
-      orders.push_back({{AccountId(), user.currency->id, user.min_balance, user.max_balance,
-                         user.balance, TransferId()},
+      orders.push_back({{AccountId(),
+                         user.currency->id,
+                         user.min_balance,
+                         user.max_balance,
+                         user.balance,
+                         TransferId(),
+                         {}},
                         user.name,
                         *shard});
       places.push_back(i);
@@ -104,7 +109,7 @@ asio::awaitable<void> UsersApi::place_users(const std::vector<Checked<NewUser>>&
 }
 
 asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<NewUser>> users,
-                                                          Instant deadline) {
+                                                          std::string asked_by, Instant deadline) {
   std::vector<std::optional<Problem>> problems(users.size());
   std::vector<OpenOrder> opens;
   std::vector<std::size_t> places;
@@ -119,6 +124,7 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
   for (std::size_t i = 0; i < opens.size() && ids; ++i) {
     opens[i].open.account = ids.value()[i];
     opens[i].open.opening = TransferId(ids.value()[i], random_suffix());
+    opens[i].open.asked_by = asked_by;
     orders.emplace_back(opens[i]);
   }
   if (ids) {
@@ -155,19 +161,19 @@ asio::awaitable<UsersApi::Created> UsersApi::create_users(std::vector<Checked<Ne
   co_return created;
 }
 
-Respond UsersApi::create(HttpRequest request) {
+Respond UsersApi::create(HttpRequest request, Caller caller) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto deadline = deadline_of(context_, request);
   if (!deadline) co_return to_response(deadline.error());
   std::vector<Checked<NewUser>> users{read_user(body.value())};
-  auto pending = create_users(std::move(users), deadline.value());
+  auto pending = create_users(std::move(users), asker_of(caller), deadline.value());
   const auto created = co_await std::move(pending);
   if (!created.front()) co_return to_response(created.front().error());
   co_return json_response(201, user_json(context_, created.front().value()));
 }
 
-Respond UsersApi::create_batch(HttpRequest request, Note* note) {
+Respond UsersApi::create_batch(HttpRequest request, Caller caller, Note* note) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto batch = read_batch(body.value(), "users");
@@ -177,7 +183,7 @@ Respond UsersApi::create_batch(HttpRequest request, Note* note) {
   std::vector<Checked<NewUser>> users;
   users.reserve(batch.value()->size());
   for (const auto& value : *batch.value()) users.push_back(read_user(value));
-  auto pending = create_users(std::move(users), deadline.value());
+  auto pending = create_users(std::move(users), asker_of(caller), deadline.value());
   const auto created = co_await std::move(pending);
   if (note != nullptr) {
     const auto made = std::ranges::count_if(created, [](const auto& user) { return bool(user); });
@@ -292,7 +298,7 @@ Respond UsersApi::list(HttpRequest request) {
 
 // ---- changing
 
-Respond UsersApi::change(HttpRequest request, std::string name) {
+Respond UsersApi::change(HttpRequest request, Caller caller, std::string name) {
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   Fields fields(body.value());
@@ -323,6 +329,7 @@ Respond UsersApi::change(HttpRequest request, std::string name) {
   const auto& route = found.value().route;
   const auto& currency = currency_of(route.currency);
   change.account = route.account;
+  change.asked_by = asker_of(caller);
   const auto read_limit = [&](const std::optional<RawAmount>& raw,
                               std::string_view field) -> Checked<std::optional<Money>> {
     if (!raw) return std::optional<Money>();

@@ -12,11 +12,12 @@ class UsersApi {
  public:
   explicit UsersApi(ApiContext context) : context_(context) {}
 
-  Respond create(platform::HttpRequest request);
-  Respond create_batch(platform::HttpRequest request, Note* note);  // `note` may be null
+  Respond create(platform::HttpRequest request, Caller caller);
+  Respond create_batch(platform::HttpRequest request, Caller caller,
+                       Note* note);  // `note` may be null
   Respond show(platform::HttpRequest request, Caller caller, std::string name);
   Respond list(platform::HttpRequest request);
-  Respond change(platform::HttpRequest request, std::string name);
+  Respond change(platform::HttpRequest request, Caller caller, std::string name);
   Respond entries(platform::HttpRequest request, Caller caller, std::string name);
 
  private:
@@ -31,7 +32,7 @@ class UsersApi {
 
   Checked<NewUser> read_user(const boost::json::value& value) const;
   boost::asio::awaitable<Created> create_users(std::vector<Checked<NewUser>> users,
-                                               Instant deadline);
+                                               std::string asked_by, Instant deadline);
   boost::asio::awaitable<void> place_users(const std::vector<Checked<NewUser>>& users,
                                            std::vector<std::optional<Problem>>& problems,
                                            std::vector<OpenOrder>& orders,

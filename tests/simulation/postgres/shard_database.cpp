@@ -34,7 +34,8 @@ StoredTransfer stored_of(const StoredEntry& row) {
                      is_payer ? entry.account : entry.counterparty,
                      is_payer ? entry.counterparty : entry.account,
                      is_payer ? amount.negated() : amount,
-                     entry.metadata};
+                     entry.metadata,
+                     entry.asked_by};
   return stored;
 }
 

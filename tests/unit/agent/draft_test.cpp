@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "tests/unit/agent/agent_driver.hpp"
 
 namespace koshel::agent {
@@ -206,8 +208,8 @@ TEST(Draft, RemembersARefusedDepositAtThePayee) {
 TEST(Draft, CarriesLimitsAndStatusAlong) {
   Draft draft;
   draft.know(kAnna, make_head({.balance = 10}));
-  draft.set_limits(kAnna, Money(1), Money(20));
-  draft.set_status(kAnna, AccountStatus::Frozen);
+  draft.set_limits(kAnna, {Money(1), Money(20), ""});
+  draft.set_status(kAnna, {AccountStatus::Frozen, ""});
   const auto expected = make_head(
       {.balance = 10, .min = 1, .max = 20, .version = 3, .status = AccountStatus::Frozen});
   EXPECT_EQ(*draft.head(kAnna), expected);
@@ -245,6 +247,34 @@ TEST(Draft, OpensAnEmptyAccountWithoutATransfer) {
   ASSERT_EQ(batch.entries.size(), 1U);
   EXPECT_EQ(batch.entries[0].transfer, std::nullopt);
   EXPECT_FALSE(batch.entries[0].is_anchor);
+}
+
+TEST(Draft, NamesInEachEntryWhoAskedAndNobodyForAMove) {
+  Draft draft;
+  for (const auto account : {kAnna, kBert}) draft.know(account, make_head({.balance = 50}));
+  auto payment = make_keyed({.from = kAnna, .to = kBert});
+  payment.asked_by = "user:anna";
+  draft.debit(kAnna, payment);
+  draft.credit(kBert, payment);
+  payment.asked_by = "token:7:shop";
+  draft.remember_refusal(payment, *check_debit(kAnna, *draft.head(kAnna), Money(999)));
+  draft.set_limits(kBert, {Money(1), Money(200), "staff:tina"});
+  draft.set_status(kBert, {AccountStatus::Frozen, "staff:tom"});
+  draft.move(kBert);
+  auto opening = make_transfer({.from = world_slot(0), .to = kCleo, .amount = 25});
+  opening.asked_by = "staff:tina";
+  draft.open(kCleo, make_head({}), opening);
+
+  std::map<std::pair<AccountId, EntryKind>, std::string> askers;
+  for (const auto& entry : draft.take_batch(round_of(1), kEpoch, Timestamp()).entries) {
+    askers[{entry.account, entry.kind}] = entry.asked_by;
+  }
+  const decltype(askers) expected{
+      {{kAnna, EntryKind::Transfer}, "user:anna"}, {{kAnna, EntryKind::Refused}, "token:7:shop"},
+      {{kBert, EntryKind::Transfer}, "user:anna"}, {{kBert, EntryKind::Limits}, "staff:tina"},
+      {{kBert, EntryKind::Status}, "staff:tom"},   {{kBert, EntryKind::Moved}, ""},
+      {{kCleo, EntryKind::Opened}, "staff:tina"}};
+  EXPECT_EQ(askers, expected);
 }
 
 TEST(Draft, SortsItsBatchByAccountAndVersion) {

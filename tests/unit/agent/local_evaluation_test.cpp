@@ -115,6 +115,15 @@ TEST_F(LocalEvaluationOfARound, ReplaysARememberedRefusalThoughItWouldPassNow) {
   EXPECT_EQ(as<messages::Replayed>(answer(transfer)).stored.refusal, refusal);
 }
 
+TEST_F(LocalEvaluationOfARound, ReplaysAKeyForWhoeverAsksAndKeepsTheFirst) {
+  auto transfer = make_keyed({kAnna, kBert, 30});
+  transfer.asked_by = "user:anna";
+  store({transfer, EntryKind::Transfer, std::nullopt, {kAnna, Version(1), Money(100)}, kAt});
+  transfer.asked_by = "staff:root";
+  EXPECT_EQ(as<messages::Replayed>(answer(transfer)).stored.transfer.asked_by, "user:anna");
+  EXPECT_TRUE(draft.is_empty());
+}
+
 TEST_F(LocalEvaluationOfARound, ReplaysAKeyWhosePayeeHasMovedAway) {
   const auto transfer = make_keyed({kAnna, kAway, 30});
   store({transfer, EntryKind::Transfer, std::nullopt, {kAnna, Version(1), Money(100)}, kAt});

@@ -21,6 +21,12 @@ TEST(SameRequest, IsTheOneThatWasStored) {
   EXPECT_TRUE(is_same_request(payment(), stored(payment())));
 }
 
+TEST(SameRequest, IsSoWhoeverAsksAgain) {
+  auto by_another = payment();
+  by_another.asked_by = "user:boris";
+  EXPECT_TRUE(is_same_request(by_another, stored(payment())));
+}
+
 TEST(SameRequest, IsSoEvenIfItWasRefused) {
   auto refused = stored(payment());
   refused.kind = EntryKind::Refused;

@@ -104,7 +104,8 @@ inline Transfer transfer() {
 }
 inline Transfer awkward_transfer() {
   const TransferId id(kLastAccount, {0xfff, ~std::uint64_t{0}});
-  return {id, false, kLastAccount, AccountId(0), Money(kInt64.max()), awkward_text()};
+  return {
+      id, false, kLastAccount, AccountId(0), Money(kInt64.max()), awkward_text(), awkward_text()};
 }
 
 inline std::vector<Refusal> refusals() {
@@ -167,6 +168,7 @@ inline std::vector<LocalRound> of() {
       {LimitChange{AccountId(1), Money(-5), Money(5), AccountStatus::Frozen}, 1});
   round.orders.push_back({LimitChange{AccountId(2), {}, {}, AccountStatus::Active}, 2});
   round.orders.push_back({LimitChange{AccountId(3), {}, Money(0), {}}, 3});
+  round.orders.push_back({LimitChange{AccountId(3), {}, {}, {}, "staff:tina"}, 3});
   for (const auto& refusal : refusals()) {
     round.orders.push_back({RememberRefusal{transfer(), refusal}, 4});
   }
@@ -193,6 +195,8 @@ inline std::vector<Reserve> of() {
   reserve.orders.push_back(
       {OpenAccount{AccountId(8), CurrencyId(978), Money(-1), Money(100), Money(50), transfer().id},
        1});
+  reserve.orders.push_back(
+      {OpenAccount{AccountId(9), CurrencyId(978), {}, {}, {}, transfer().id, "token:7:shop"}, 1});
   reserve.orders.push_back({Depart{AccountId(8), MoveId(3)}, 0});
   reserve.orders.push_back({Arrive{kLastAccount, MoveId(kInt64.max())}, 0});
   return {reserve, {kLastRound, {}}};
@@ -247,7 +251,8 @@ inline std::vector<EntriesRead> of() {
                             false,
                             "",
                             refusals()[0],
-                            Money(77)},
+                            Money(77),
+                            "user:anna"},
                            Timestamp()};
   return {{true, {payment, refused}}, {false, {}}};
 }

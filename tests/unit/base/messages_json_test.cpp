@@ -97,6 +97,19 @@ std::string complaint(std::string_view text) {
   return read ? "none" : read.error().context;
 }
 
+TEST(WhoAsked, IsLeftOutWhereNobodyIsKnown) {
+  const std::string plain = R"(["t","00000000-0001-8000-8000-000000000000",true,1,2,5,""])";
+  const auto read = from_json<LocalRound>(round_with("[" + plain + ",0]"));
+  ASSERT_TRUE(read) << read.error().context;
+  auto round = read.value();
+  EXPECT_EQ(std::get<Transfer>(round.orders[1].what).asked_by, "");
+  EXPECT_EQ(to_json(round), round_with("[" + plain + ",0]"));
+
+  std::get<Transfer>(round.orders[1].what).asked_by = "user:anna";
+  const auto named = plain.substr(0, plain.size() - 1) + R"(,"user:anna"])";
+  EXPECT_EQ(to_json(round), round_with("[" + named + ",0]"));
+}
+
 TEST(MessageError, NamesTheFieldAndWhatWasExpected) {
   EXPECT_EQ(complaint<LocalRound>(
                 round_with(R"([["t","00000000-0001-8000-8000-000000000000",true,1,2,"5",""],0])")),
@@ -122,9 +135,9 @@ TEST(MessageError, TellsUnknownKindsAndMissingParts) {
     EXPECT_EQ(complaint<LocalRound>(round_with("[" + std::string(what) + ",0]")), kUnknown);
   }
   EXPECT_EQ(complaint<LocalRound>(round_with(R"([["limits",1,null,null],0])")),
-            "message field 'orders[1].what': expected 4 parts after its tag");
+            "message field 'orders[1].what': expected 4 or 5 parts after its tag");
   EXPECT_EQ(complaint<LocalRound>(round_with(R"(["limits",0])")),
-            "message field 'orders[1].what': expected 4 parts after its tag");
+            "message field 'orders[1].what': expected 4 or 5 parts after its tag");
   EXPECT_EQ(complaint<LocalRound>(round_with("[0]")),
             "message field 'orders[1]': expected an array of 2 parts");
   EXPECT_EQ(complaint<LocalRound>(R"({"round":[1,2],"order":[]})"),

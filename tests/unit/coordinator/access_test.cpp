@@ -55,6 +55,22 @@ TEST(Access, AnAuditorReadsAllAndMovesNothing) {
   EXPECT_FALSE(may_transfer(auditor, {"@world", "carol"}));
 }
 
+TEST(Access, WhoAskedIsSpeltSoThatUsersStaffAndTokensDiffer) {
+  EXPECT_EQ(asker_of(session("anna", {Role::User})), "user:anna");
+  EXPECT_EQ(asker_of(session("anna", {})), "user:anna");
+  EXPECT_EQ(asker_of(session("anna", {Role::User, Role::Teller})), "staff:anna");
+  EXPECT_EQ(asker_of(session("anna", {Role::Auditor})), "staff:anna");
+  const Caller robot{"anna", {Role::Admin}, Caller::How::ApiToken, {}, std::nullopt, 17};
+  EXPECT_EQ(asker_of(robot), "token:17:anna");
+  EXPECT_EQ(asker_of(Caller::anyone()), "");
+}
+
+TEST(Access, WhoAskedIsToldToAuditorsAndAdmins) {
+  EXPECT_TRUE(may_see_askers(session("ann", {Role::Auditor})));
+  EXPECT_TRUE(may_see_askers(session("ann", {Role::Admin})));
+  EXPECT_FALSE(may_see_askers(session("ann", {Role::User, Role::Teller})));
+}
+
 TEST(Access, ANameThatIsNoneIsNobodys) {
   EXPECT_FALSE(may_see_history(session("alice", {Role::User}), ""));
 }
