@@ -10,12 +10,11 @@
 #include "base/ids.hpp"
 #include "base/money.hpp"
 #include "base/name.hpp"
+#include "platform/config_ldap.hpp"
 #include "platform/config_reader.hpp"
 
 namespace koshel::platform {
 namespace {
-
-constexpr std::int64_t kDay = 86'400'000;
 
 void read_listen(ConfigSection& section, ListenConfig& listen) {
   std::string text;
@@ -112,9 +111,7 @@ void read_throttle(ConfigSection section, ThrottleConfig& throttle) {
 void read_auth(ConfigSection section, AuthConfig& auth) {
   std::string mode(to_string(auth.mode));
   section.text("mode", mode);
-  if (mode == "ldap") {
-    section.fail("mode", "ldap is not there yet; use password");
-  } else if (const auto found = find_auth_mode(mode)) {
+  if (const auto found = find_auth_mode(mode)) {
     auth.mode = *found;
   } else {
     section.fail("mode", "must be one of none, password, ldap");
@@ -129,20 +126,21 @@ void read_auth(ConfigSection section, AuthConfig& auth) {
                   [&](ConfigSection passwords) { read_passwords(passwords, auth.passwords); });
   section.section("throttle",
                   [&](ConfigSection throttle) { read_throttle(throttle, auth.throttle); });
+  section.section("ldap", [&](ConfigSection ldap) { read_ldap(ldap, auth.ldap); });
+  if (auth.mode == AuthMode::Ldap && auth.ldap.urls.empty()) {
+    section.fail("mode", "ldap needs the section auth.ldap; config/production.yml shows one");
+  }
   section.end();
-}
-
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
 void read_coordinator(ConfigSection section, const AuthConfig& auth,
                       CoordinatorConfig& coordinator) {
   read_listen(section, coordinator.listen);
   if (auth.mode == AuthMode::None && !auth.allow_open && !is_loopback(coordinator.listen.host)) {
-    section.fail("listen", "others can reach " + coordinator.listen.host +
-                               ", and with auth.mode none every caller is admin: set auth.mode to "
-                               "password, listen on 127.0.0.1, or write auth.allow_open: true");
+    section.fail("listen",
+                 "others can reach " + coordinator.listen.host +
+                     ", and with auth.mode none every caller is admin: set auth.mode to "
+                     "password or ldap, listen on 127.0.0.1, or write auth.allow_open: true");
   }
   section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
@@ -275,12 +273,14 @@ std::string_view to_string(AuthMode mode) {
       return "none";
     case AuthMode::Password:
       return "password";
+    case AuthMode::Ldap:
+      return "ldap";
   }
   return {};
 }
 
 std::optional<AuthMode> find_auth_mode(std::string_view word) {
-  for (const auto mode : {AuthMode::None, AuthMode::Password}) {
+  for (const auto mode : {AuthMode::None, AuthMode::Password, AuthMode::Ldap}) {
     if (to_string(mode) == word) return mode;
   }
   return std::nullopt;
