@@ -196,6 +196,12 @@ Outcome<void> tell_admin(const platform::Config& config, const std::string& name
   if (!config.has_directory) {
     return Failure(ExitCode::Usage, config.file + " names no directory to make an admin in");
   }
+  if (config.auth.mode == platform::AuthMode::Ldap) {
+    return Failure(
+        ExitCode::Usage,
+        "--admin is for auth.mode password; with ldap the members of a group are admins: "
+        "give it role admin in auth.ldap.groups");
+  }
   KOSHEL_TRY(auto password, make_admin(config, name));
   if (password) {
     print_line("admin name: " + name);

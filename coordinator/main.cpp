@@ -182,6 +182,14 @@ int main(int argc, char** argv) {
     std::cerr << "koshel-coordinator: libsodium finds no source of randomness\n";
     return kBadConfig;
   }
+  if (config.value().auth.mode == platform::AuthMode::Ldap) {
+    platform::init_ldap();
+    const auto fault = coordinator::LdapPeople::find_fault(config.value().auth.ldap);
+    if (!fault.empty()) {
+      std::cerr << "koshel-coordinator: " << file << ": " << fault << '\n';
+      return kBadConfig;
+    }
+  }
   platform::start_log("coordinator", config.value().log_level);
   return serve(config.value());
 }

@@ -11,12 +11,11 @@
 #include "base/ids.hpp"
 #include "base/money.hpp"
 #include "base/name.hpp"
+#include "platform/config_ldap.hpp"
 #include "platform/config_reader.hpp"
 
 namespace koshel::platform {
 namespace {
-
-constexpr std::int64_t kDay = 86'400'000;
 
 enum class TlsPeers { Anybody, OfOneCa };
 
@@ -119,9 +118,7 @@ void read_throttle(ConfigSection section, ThrottleConfig& throttle) {
 void read_auth(ConfigSection section, AuthConfig& auth) {
   std::string mode(to_string(auth.mode));
   section.text("mode", mode);
-  if (mode == "ldap") {
-    section.fail("mode", "ldap is not there yet; use password");
-  } else if (const auto found = find_auth_mode(mode)) {
+  if (const auto found = find_auth_mode(mode)) {
     auth.mode = *found;
   } else {
     section.fail("mode", "must be one of none, password, ldap");
@@ -136,6 +133,10 @@ void read_auth(ConfigSection section, AuthConfig& auth) {
                   [&](ConfigSection passwords) { read_passwords(passwords, auth.passwords); });
   section.section("throttle",
                   [&](ConfigSection throttle) { read_throttle(throttle, auth.throttle); });
+  section.section("ldap", [&](ConfigSection ldap) { read_ldap(ldap, auth.ldap); });
+  if (auth.mode == AuthMode::Ldap && auth.ldap.urls.empty()) {
+    section.fail("mode", "ldap needs the section auth.ldap; config/production.yml shows one");
+  }
   section.end();
 }
 
@@ -166,9 +167,10 @@ void read_coordinator(ConfigSection section, const AuthConfig& auth,
                       CoordinatorConfig& coordinator) {
   read_listen(section, coordinator.listen);
   if (auth.mode == AuthMode::None && !auth.allow_open && !is_loopback(coordinator.listen.host)) {
-    section.fail("listen", "others can reach " + coordinator.listen.host +
-                               ", and with auth.mode none every caller is admin: set auth.mode to "
-                               "password, listen on 127.0.0.1, or write auth.allow_open: true");
+    section.fail("listen",
+                 "others can reach " + coordinator.listen.host +
+                     ", and with auth.mode none every caller is admin: set auth.mode to "
+                     "password or ldap, listen on 127.0.0.1, or write auth.allow_open: true");
   }
   section.flag("allow_plain_text", coordinator.allow_plain_text);
   section.section("tls",
@@ -311,12 +313,14 @@ std::string_view to_string(AuthMode mode) {
       return "none";
     case AuthMode::Password:
       return "password";
+    case AuthMode::Ldap:
+      return "ldap";
   }
   return {};
 }
 
 std::optional<AuthMode> find_auth_mode(std::string_view word) {
-  for (const auto mode : {AuthMode::None, AuthMode::Password}) {
+  for (const auto mode : {AuthMode::None, AuthMode::Password, AuthMode::Ldap}) {
     if (to_string(mode) == word) return mode;
   }
   return std::nullopt;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 
@@ -94,7 +95,33 @@ struct ThrottleConfig {
   milliseconds forgiven_every{60'000};
 };
 
-enum class AuthMode { None, Password };
+// One group of LDAP's, by its DN or its cn, and what its members may do.
+struct LdapGroup {
+  std::string group;
+  std::vector<std::string> roles;  // teller, auditor, admin
+};
+
+struct LdapConfig {
+  std::vector<std::string> urls;  // ldaps://HOST[:PORT] or ldap://HOST[:PORT], in this order
+  bool start_tls = false;
+  std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";  // PEM
+  std::string user_dn_template;    // with {name}; else people are searched below `base`
+  std::string bind_dn;             // of the service account; empty: there is none
+  std::string bind_password_file;  // its password, one line
+  std::string base;
+  std::string filter = "(uid={name})";
+  std::string name_attribute = "uid";  // must hold the very name that was given
+  std::string group_base;
+  std::string group_filter = "(member={dn})";  // or {name}
+  std::vector<LdapGroup> groups;
+  milliseconds roles_ttl{60'000};  // the oldest that a session's roles may be
+  milliseconds connect_timeout{2'000};
+  milliseconds operation_timeout{2'000};
+  int connections = 4;   // threads, each with one question at a time
+  int waiting_max = 64;  // questions that wait for one; more are RATE_LIMITED
+};
+
+enum class AuthMode { None, Password, Ldap };
 std::string_view to_string(AuthMode mode);  // as the config spells it
 std::optional<AuthMode> find_auth_mode(std::string_view word);
 
@@ -108,6 +135,7 @@ struct AuthConfig {
   int audit_waiting_max = 10'000;  // entries of the audit trail that wait for the directory
   PasswordConfig passwords;
   ThrottleConfig throttle;
+  LdapConfig ldap;
 };
 
 struct CoordinatorConfig {

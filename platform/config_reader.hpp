@@ -5,6 +5,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +14,13 @@
 #include <vector>
 
 namespace koshel::platform {
+
+constexpr std::int64_t kDay = 86'400'000;  // milliseconds
+
+inline bool is_loopback(const std::string& host) {
+  boost::system::error_code error;
+  return host == "localhost" || boost::asio::ip::make_address(host, error).is_loopback();
+}
 
 struct ConfigFaults {
   std::string file;
@@ -46,6 +54,24 @@ class ConfigSection {
     if (text(key, value) && !value.empty()) {
       value = (std::filesystem::path(faults_.file).parent_path() / value).string();
     }
+  }
+
+  void texts(const std::string& key, std::vector<std::string>& values) {
+    const auto found = find(key);
+    if (!found) return;
+    values.clear();
+    for (const auto& item : found) {
+      if (!found.IsSequence() || !item.IsScalar()) return fail(key, "must be a list of texts");
+      values.push_back(item.Scalar());
+    }
+    if (values.empty()) fail(key, "must be a list of one text or more");
+  }
+
+  // Of a section whose keys are the user's own words.
+  std::vector<std::string> keys() const {
+    std::vector<std::string> keys;
+    for (const auto& pair : node_) keys.push_back(pair.first.Scalar());
+    return keys;
   }
 
   void flag(const std::string& key, bool& value) {

@@ -1,6 +1,7 @@
 #include "directory/io/access_store.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "platform/pg_array.hpp"
 
@@ -17,6 +18,16 @@ std::string hex_of(const TokenHash& token) {
   std::string text;
   for (const auto byte : token) text += {kDigits[byte >> 4], kDigits[byte & 15]};
   return text;
+}
+
+const char* to_string(ProvenBy proven_by) {
+  switch (proven_by) {
+    case ProvenBy::Password:
+      return "password";
+    case ProvenBy::Ldap:
+      return "ldap";
+  }
+  std::abort();
 }
 
 std::string array_of(Roles roles) {
@@ -127,12 +138,13 @@ asio::awaitable<Result<LoginAttempt>> AccessStore::begin_login(LoginSource sourc
 
 namespace {
 constexpr auto kLockLogin =
-    "select array_to_string(roles, ','), exists (select from users u where u.name = l.name) "
-    "from logins l where name = $1 and password_hash = $2 for no key update";
+    "select array_to_string(roles, ',') from logins where name = $1 and password_hash = $2 "
+    "for no key update";
 constexpr auto kAddSession =
-    "insert into tokens (hash, kind, name, expires_at) values (decode($1, 'hex'), 'session', $2, "
-    "now() + $3 * interval '1 millisecond') "
-    "returning (extract(epoch from expires_at) * 1000000)::bigint";
+    "insert into tokens (hash, kind, proven_by, name, expires_at) values (decode($1, 'hex'), "
+    "'session', $2, $3, now() + $4 * interval '1 millisecond') "
+    "returning (extract(epoch from expires_at) * 1000000)::bigint, "
+    "exists (select from users u where u.name = $3)";
 constexpr auto kForgetSessions =
     "delete from tokens where id = any(array(select id from tokens where expires_at < now() "
     "limit 1000 for update skip locked))";
@@ -145,31 +157,81 @@ constexpr auto kRememberAddress =
 constexpr auto kForgetAddresses =
     "delete from login_addresses where name = $1 and address in (select address from "
     "login_addresses where name = $1 order by last_at desc offset 32)";
+constexpr auto kSetLdapRoles =
+    "insert into ldap_roles as l (name, roles, looked_at) "
+    "values ($1, $2, clock_timestamp() - $3 * interval '1 millisecond') "
+    "on conflict (name) do update set roles = excluded.roles, looked_at = excluded.looked_at "
+    "where l.looked_at < excluded.looked_at";
+
+// Its name is in `logins`, and the caller's transaction holds a row of it: logins of one name come
+// one after the other.
+Session open_session(pqxx::work& work, const NewSession& session, ProvenBy proven_by, Roles roles) {
+  const auto& name = session.source.name;
+  work.exec(kForgetSessions);
+  const auto added = work.exec_params(kAddSession, hex_of(session.token), to_string(proven_by),
+                                      name, session.lasts.count());
+  if (added[0][1].as<bool>()) roles.add(Role::User);
+  work.exec_params(kEndOldSessions, name, session.sessions_max);
+  excuse_attempt(work, session.source);
+  work.exec_params(kRememberAddress, name, session.source.address);
+  work.exec_params(kForgetAddresses, name);
+  return {roles, *time_of(added[0][0])};
+}
+
+void store_ldap_roles(pqxx::work& work, const std::string& name, LdapRoles roles) {
+  work.exec_params(kSetLdapRoles, name, array_of(roles.roles), roles.age.count());
+}
 }  // namespace
 
-asio::awaitable<Result<std::optional<Session>>> AccessStore::end_login(NewSession session) {
-  auto run = [session =
-                  std::move(session)](pqxx::connection& connection) -> std::optional<Session> {
+asio::awaitable<Result<std::optional<Session>>> AccessStore::end_login(NewSession session,
+                                                                       PasswordProof proof) {
+  auto run = [session = std::move(session),
+              proof = std::move(proof)](pqxx::connection& connection) -> std::optional<Session> {
     const auto& name = session.source.name;
     pqxx::work work(connection);
-    const auto rows = work.exec_params(kLockLogin, name, session.password_hash);
+    const auto rows = work.exec_params(kLockLogin, name, proof.hash);
     if (rows.empty()) return std::nullopt;
-    Session opened{parse_roles(rows[0][0].as<std::string>()), Timestamp()};
-    if (rows[0][1].as<bool>()) opened.roles.add(Role::User);
-    if (!session.new_hash.empty()) {
+    if (!proof.new_hash.empty()) {
       work.exec_params("update logins set password_hash = $2 where name = $1", name,
-                       session.new_hash);
+                       proof.new_hash);
     }
-    work.exec(kForgetSessions);
-    const auto added =
-        work.exec_params(kAddSession, hex_of(session.token), name, session.lasts.count());
-    opened.expires_at = *time_of(added[0][0]);
-    work.exec_params(kEndOldSessions, name, session.sessions_max);
-    excuse_attempt(work, session.source);
-    work.exec_params(kRememberAddress, name, session.source.address);
-    work.exec_params(kForgetAddresses, name);
+    auto opened =
+        open_session(work, session, ProvenBy::Password, parse_roles(rows[0][0].as<std::string>()));
     work.commit();
     return opened;
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<Session>> AccessStore::end_ldap_login(NewSession session, LdapRoles roles) {
+  auto run = [session = std::move(session), roles](pqxx::connection& connection) {
+    pqxx::work work(connection);
+    work.exec_params("insert into logins (name) values ($1) on conflict do nothing",
+                     session.source.name);
+    store_ldap_roles(work, session.source.name, roles);
+    auto opened = open_session(work, session, ProvenBy::Ldap, roles.roles);
+    work.commit();
+    return opened;
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> AccessStore::set_ldap_roles(std::string name, LdapRoles roles) {
+  auto run = [name = std::move(name), roles](pqxx::connection& connection) {
+    pqxx::work work(connection);
+    store_ldap_roles(work, name, roles);
+    work.commit();
+  };
+  auto pending = pool_.run(std::move(run));
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<void>> AccessStore::end_ldap_sessions(std::string name) {
+  auto run = [name = std::move(name)](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    session.exec_params("delete from tokens where name = $1 and proven_by = 'ldap'", name);
   };
   auto pending = pool_.run(std::move(run));
   co_return co_await std::move(pending);
@@ -190,24 +252,30 @@ asio::awaitable<Result<void>> AccessStore::excuse(LoginSource source) {
 namespace {
 constexpr auto kFindToken =
     "select t.id, t.kind = 'session', coalesce(t.name, t.label), "
-    "array_to_string(coalesce(l.roles, t.roles), ','), "
+    "array_to_string(coalesce(r.roles, l.roles, t.roles), ','), "
     "exists (select from users u where u.name = t.name), "
-    "(extract(epoch from t.expires_at) * 1000000)::bigint "
-    "from tokens t left join logins l on l.name = t.name "
-    "where t.hash = decode($1, 'hex') and (t.expires_at is null or t.expires_at > now())";
+    "(extract(epoch from t.expires_at) * 1000000)::bigint, "
+    "(extract(epoch from now() - r.looked_at) * 1000)::bigint "
+    "from tokens t left join logins l on l.name = t.name and t.proven_by = 'password' "
+    "left join ldap_roles r on r.name = t.name and t.proven_by = 'ldap' "
+    "where t.hash = decode($1, 'hex') and (t.expires_at is null or t.expires_at > now()) "
+    "and (t.kind = 'api' or t.proven_by = $2)";
 constexpr auto kEndSession =
     "delete from tokens where hash = decode($1, 'hex') and kind = 'session'";
 }  // namespace
 
 asio::awaitable<Result<std::optional<TokenOwner>>> AccessStore::find_token(TokenHash token,
                                                                            Instant deadline) {
-  auto run = [token](pqxx::connection& connection) -> std::optional<TokenOwner> {
+  auto run = [token,
+              proven_by = proven_by_](pqxx::connection& connection) -> std::optional<TokenOwner> {
     pqxx::nontransaction session(connection);
-    const auto rows = session.exec_params(kFindToken, hex_of(token));
+    const auto rows = session.exec_params(kFindToken, hex_of(token), to_string(proven_by));
     if (rows.empty()) return std::nullopt;
     const auto row = rows[0];
-    TokenOwner owner{row[0].as<std::int64_t>(), row[1].as<bool>(), row[2].as<std::string>(),
-                     parse_roles(row[3].as<std::string>()), time_of(row[5])};
+    TokenOwner owner{row[0].as<std::int64_t>(), row[1].as<bool>(),
+                     row[2].as<std::string>(),  parse_roles(row[3].as<std::string>()),
+                     time_of(row[5]),           std::nullopt};
+    if (!row[6].is_null()) owner.roles_age = milliseconds(row[6].as<std::int64_t>());
     if (row[4].as<bool>()) owner.roles.add(Role::User);
     return owner;
   };

@@ -36,10 +36,22 @@ struct LoginAttempt {
   std::string password_hash;          // empty: the name has no password
 };
 
+// A password of the directory's own.
+struct PasswordProof {
+  std::string hash;      // as stored
+  std::string new_hash;  // to be stored instead, or empty
+};
+
+// Where passwords are found right, and roles come from.
+enum class ProvenBy { Password, Ldap };
+
+struct LdapRoles {
+  Roles roles;
+  std::chrono::milliseconds age{0};  // since LDAP was asked
+};
+
 struct NewSession {
   LoginSource source;
-  std::string password_hash;  // that was found right
-  std::string new_hash;       // empty: the old one is good
   TokenHash token{};
   std::chrono::milliseconds lasts{0};
   int sessions_max = 0;
@@ -56,6 +68,7 @@ struct TokenOwner {
   std::string name;  // of an API token its label
   Roles roles;
   std::optional<Timestamp> expires_at;
+  std::optional<std::chrono::milliseconds> roles_age;  // of a session by LDAP
 };
 
 struct NewPassword {
@@ -84,19 +97,27 @@ struct ApiToken {
 
 class AccessStore {
  public:
-  AccessStore(platform::PgPool& pool, ThrottleRules rules) : pool_(pool), rules_(rules) {}
+  // Sessions that were opened another way than `proven_by` are none here.
+  AccessStore(platform::PgPool& pool, ThrottleRules rules, ProvenBy proven_by)
+      : pool_(pool), rules_(rules), proven_by_(proven_by) {}
 
   // Counts the attempt as failed before it is looked at: who tries many times at once gains
   // nothing. `end_login` and `excuse` take it back.
   boost::asio::awaitable<Result<LoginAttempt>> begin_login(LoginSource source, Instant deadline);
   // Null: the password was changed meanwhile.
-  boost::asio::awaitable<Result<std::optional<Session>>> end_login(NewSession session);
+  boost::asio::awaitable<Result<std::optional<Session>>> end_login(NewSession session,
+                                                                   PasswordProof proof);
+  boost::asio::awaitable<Result<Session>> end_ldap_login(NewSession session, LdapRoles roles);
   boost::asio::awaitable<Result<void>> excuse(LoginSource source);
 
   // Null: no such token, or it has expired.
   boost::asio::awaitable<Result<std::optional<TokenOwner>>> find_token(TokenHash token,
                                                                        Instant deadline);
   boost::asio::awaitable<Result<void>> end_session(TokenHash token);
+
+  // Of a name that has logged in by LDAP. What was asked later is kept.
+  boost::asio::awaitable<Result<void>> set_ldap_roles(std::string name, LdapRoles roles);
+  boost::asio::awaitable<Result<void>> end_ldap_sessions(std::string name);
 
   // False: there is no such name, or `old_hash` is no longer its password's.
   boost::asio::awaitable<Result<bool>> set_password(NewPassword password);
@@ -110,6 +131,7 @@ class AccessStore {
  private:
   platform::PgPool& pool_;
   ThrottleRules rules_;
+  ProvenBy proven_by_;
 };
 
 }  // namespace koshel::directory

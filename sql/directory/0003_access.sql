@@ -1,6 +1,6 @@
 -- Who may log in, who is logged in, and whose attempts failed. See docs/adr/0024-who-may-do-what.md.
 
--- Names that have a password or roles. A name that is a user's, too, is that user: role `user` is in no row.
+-- Names that have a password or roles, or have logged in. A name that is a user's, too, is that user: role `user` is in no row.
 create table logins (
   name          text collate "C" primary key,
   password_hash text,                                -- Argon2id with its parameters; null: nobody logs in so yet
@@ -8,11 +8,20 @@ create table logins (
   created_at    timestamptz not null default now()
 );
 
--- What stands in the header of a request, as its hash. A session's roles are those of its name; an API token has its own.
+-- What LDAP said of a name that logs in there. It is held to be true for as long as the config says.
+create table ldap_roles (
+  name      text collate "C" primary key references logins on delete cascade,
+  roles     text[] not null check (roles <@ array['teller', 'auditor', 'admin']),
+  looked_at timestamptz not null
+);
+
+-- What stands in the header of a request, as its hash. A session's roles are those of its name, as
+-- `logins` or `ldap_roles` has them; an API token has its own.
 create table tokens (
   id         bigint generated always as identity primary key,
   hash       bytea not null unique,
   kind       text not null check (kind in ('session', 'api')),
+  proven_by  text check (proven_by in ('password', 'ldap')),  -- of a session: where the password was found right
   name       text collate "C" references logins on delete cascade,
   label      text,
   roles      text[] not null default '{}' check (roles <@ array['user', 'teller', 'auditor', 'admin']),
@@ -20,6 +29,7 @@ create table tokens (
   created_at timestamptz not null default now(),
   expires_at timestamptz,                            -- null: never
   check ((kind = 'session') = (name is not null) and (kind = 'api') = (label is not null)),
+  check ((kind = 'session') = (proven_by is not null)),
   check (kind = 'api' or expires_at is not null)
 );
 create index tokens_name on tokens (name);

@@ -267,8 +267,8 @@ class SessionsTest(AccessCase):
 
     def test_sessions_of_one_name_are_bounded(self):
         user = self.make_user("user")
-        self.cluster.sql("directory", "insert into tokens (hash, kind, name, expires_at) select "
-                         f"sha256(('{self.mark}' || i)::bytea), 'session', '{user.name}', now() + interval '1 day' "
+        self.cluster.sql("directory", "insert into tokens (hash, kind, proven_by, name, expires_at) select "
+                         f"sha256(('{self.mark}' || i)::bytea), 'session', 'password', '{user.name}', now() + interval '1 day' "
                          "from generate_series(1, 100) i")
         self.log_in(user.name, user.password)
         count = self.cluster.sql("directory", f"select count(*) from tokens where name = '{user.name}'")
@@ -511,7 +511,7 @@ class StartTest(unittest.TestCase):
             head = "directory:\n  database: d\n"
             for text, words in (
                     ("coordinator:\n  listen: 0.0.0.0:0\n", ":4: coordinator.listen: .*auth.allow_open: true"),
-                    ("auth:\n  mode: ldap\n", ":4: auth.mode: ldap is not there yet"),
+                    ("auth:\n  mode: ldap\n", ":4: auth.mode: ldap needs the section auth.ldap"),
                     ("auth:\n  mode: open\n", ":4: auth.mode: must be one of"),
                     ("auth:\n  allow_open: perhaps\n", ":4: auth.allow_open: must be true or false")):
                 file.write_text(head + text)

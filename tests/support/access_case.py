@@ -23,9 +23,9 @@ def quoted(text):
 
 
 class AskingCoordinator:
-    """A coordinator with `auth.mode: password`, on the directory of `running`."""
+    """A coordinator with an `auth.mode`, on the directory of `running`; `auth` is more keys of that section."""
 
-    def __init__(self, running, auth=""):
+    def __init__(self, running, auth="", mode="password"):
         directory = running.processes()["directory"]
         parts = dict(part.split("=", 1) for part in directory["dsn"].split())
         self.port = free_port()
@@ -35,7 +35,7 @@ class AskingCoordinator:
         self.config.write_text(
             f"cluster: koshel\ndirectory:\n  host: {parts['host']}\n  port: {parts['port']}\n"
             f"  database: {parts['dbname']}\n  user: {parts['user']}\n"
-            f"auth:\n  mode: password\n  passwords:\n    memory_kib: 8192\n    passes: 1\n{auth}"
+            f"auth:\n  mode: {mode}\n  passwords:\n    memory_kib: 8192\n    passes: 1\n{auth}"
             f"coordinator:\n  listen: 127.0.0.1:{self.port}\n")
         self.start()
 

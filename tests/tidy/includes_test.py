@@ -24,6 +24,7 @@ PROJECT = {
     "cli": {"cli", "directory/io", "platform", "sql", "base"},
     "bench": set(),  # on no part of ours: it loads what Koshel is measured against
     "tests/unit/cli": {"cli"},
+    "tests/unit/platform": {"platform", "base"},
     "tests/unit": {"tests/unit", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
     "tests/simulation": {"tests/simulation", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
     "tests/honesty": {"tests/honesty", "tests/simulation", "base", "shard-agent/logic", "shard-agent/io",

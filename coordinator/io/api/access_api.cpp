@@ -1,6 +1,9 @@
 #include "coordinator/io/api/access_api.hpp"
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "base/name.hpp"
 #include "coordinator/io/api/body.hpp"
@@ -15,6 +18,7 @@ using platform::HttpResponse;
 
 namespace {
 
+constexpr auto kLdapRefusal = std::chrono::milliseconds(500);  // how long one takes at least
 constexpr std::size_t kPasswordBytesMax = std::size_t{kPasswordCharactersMax} * 4;
 
 // Failures are counted by address; of IPv6 by network, since one host has as many as it likes.
@@ -51,6 +55,11 @@ std::optional<Problem> check_names_are_asked(const AccessContext& context) {
                  "and there is nothing to log in to"};
 }
 
+std::optional<Problem> check_kept_here(const AccessContext& context, std::string_view what) {
+  if (context.ldap == nullptr) return std::nullopt;
+  return Problem{ProblemCode::ValidationError, std::string(what)};
+}
+
 std::string roles_json(Roles roles) {
   std::string text;
   for (const auto name : roles.names()) {
@@ -62,22 +71,85 @@ std::string roles_json(Roles roles) {
 
 // ---- logging in and out
 
-asio::awaitable<Checked<std::optional<AccessApi::Proof>>> AccessApi::prove(
-    directory::LoginSource source, std::string password, Instant deadline) {
-  const auto place = context_.passwords.reserve();
-  if (!place) co_return too_many("too many log in at once; try again", std::chrono::seconds(1));
+asio::awaitable<Checked<directory::LoginAttempt>> AccessApi::begin(directory::LoginSource source,
+                                                                   bool has_place,
+                                                                   Instant deadline) {
+  if (!has_place) co_return too_many("too many log in at once; try again", std::chrono::seconds(1));
   auto beginning = context_.store.begin_login(std::move(source), deadline);
-  const auto attempt = co_await std::move(beginning);
+  auto attempt = co_await std::move(beginning);
   if (!attempt) co_return directory_problem(attempt.error());
   if (const auto wait = attempt.value().wait; wait.count() > 0) {
     co_return too_many("too many failed logins; wait before the next",
                        std::chrono::ceil<std::chrono::seconds>(wait));
   }
+  co_return std::move(attempt.value());
+}
+
+AccessApi::Proven<directory::PasswordProof> AccessApi::prove(directory::LoginSource source,
+                                                             std::string password,
+                                                             Instant deadline) {
+  auto place = context_.passwords.reserve();
+  auto beginning = begin(std::move(source), place != nullptr, deadline);
+  const auto attempt = co_await std::move(beginning);
+  if (!attempt) co_return attempt.error();
   const auto& hash = attempt.value().password_hash;
-  auto checking = context_.passwords.check(hash, std::move(password));
+  auto checking = context_.passwords.check(std::move(place), hash, std::move(password));
   const auto verdict = co_await std::move(checking);
-  if (!verdict.is_right) co_return std::optional<Proof>();
-  co_return std::optional(Proof{hash, verdict.new_hash});
+  if (!verdict.is_right) co_return std::optional<directory::PasswordProof>();
+  co_return std::optional(directory::PasswordProof{hash, verdict.new_hash});
+}
+
+AccessApi::Proven<directory::Session> AccessApi::open_by_password(directory::NewSession session,
+                                                                  std::string password,
+                                                                  Instant deadline) {
+  auto proving = prove(session.source, std::move(password), deadline);
+  const auto proof = co_await std::move(proving);
+  if (!proof) co_return proof.error();
+  if (!proof.value()) co_return std::optional<directory::Session>();
+  auto ending = context_.store.end_login(std::move(session), *proof.value());
+  const auto opened = co_await std::move(ending);
+  if (!opened) co_return directory_problem(opened.error());
+  co_return opened.value();
+}
+
+AccessApi::Proven<directory::Session> AccessApi::open_by_ldap(directory::NewSession session,
+                                                              std::string password,
+                                                              Instant deadline) {
+  auto place = context_.ldap->reserve();
+  auto beginning = begin(session.source, place != nullptr, deadline);
+  const auto attempt = co_await std::move(beginning);
+  if (!attempt) co_return attempt.error();
+  const auto asked = std::chrono::steady_clock::now();
+  const auto alike_at = asked + kLdapRefusal;
+  const auto until = std::max(deadline, alike_at);
+  std::optional<Roles> roles;
+  // To a server a bind without a password is an anonymous one, and succeeds.
+  if (!session.source.name.empty() && !password.empty()) {
+    auto proving =
+        context_.ldap->prove(std::move(place), session.source.name, std::move(password), until);
+    const auto proof = co_await std::move(proving);
+    // Whoever leaves LDAP no time for an answer would have any number of attempts.
+    const bool had_time = until - asked >= context_.api.config.auth.ldap.operation_timeout;
+    if (!proof && had_time) {
+      auto excusing = context_.store.excuse(session.source);
+      const auto excused = co_await std::move(excusing);
+      if (!excused) co_return directory_problem(excused.error());
+    }
+    if (!proof) co_return proof.error();
+    roles = proof.value();
+  }
+  if (!roles) {
+    // A name that is unknown is found out sooner than a password that is wrong; nobody sees it.
+    asio::steady_timer alike(co_await asio::this_coro::executor, alike_at);
+    co_await alike.async_wait(asio::use_awaitable);
+    co_return std::optional<directory::Session>();
+  }
+  const auto age =
+      std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - asked);
+  auto ending = context_.store.end_ldap_login(std::move(session), {*roles, age});
+  const auto opened = co_await std::move(ending);
+  if (!opened) co_return directory_problem(opened.error());
+  co_return std::optional(opened.value());
 }
 
 Respond AccessApi::login(HttpRequest request, Note* note) {
@@ -99,17 +171,17 @@ Respond AccessApi::login(HttpRequest request, Note* note) {
   const auto [checked, fault] = check_name(name.value());
   const directory::LoginSource source{fault.empty() ? checked : "", address_of(request)};
   if (note != nullptr) note->target = fault.empty() ? checked : "(no name)";
-  auto proving = prove(source, std::move(password.value()), deadline.value());
-  const auto proof = co_await std::move(proving);
-  if (!proof) co_return to_response(proof.error());
-  if (!proof.value()) co_return to_response(wrong);
-
   const auto token = make_token();
   const auto& auth = context_.api.config.auth;
-  auto ending = context_.store.end_login({source, proof.value()->hash, proof.value()->new_hash,
-                                          hash_of_token(token), auth.session, auth.sessions_max});
-  const auto session = co_await std::move(ending);
-  if (!session) co_return to_response(directory_problem(session.error()));
+  directory::NewSession wish{source, hash_of_token(token), auth.session, auth.sessions_max};
+  auto opening =
+      context_.ldap != nullptr
+          ? open_by_ldap(std::move(wish), std::move(password.value()), deadline.value())
+          : open_by_password(std::move(wish), std::move(password.value()), deadline.value());
+  const auto session = co_await std::move(opening);
+  // What could not be looked at leaves no row, else who calls again and again would fill the trail.
+  if (note != nullptr) note->is_wanted = session.has_value();
+  if (!session) co_return to_response(session.error());
   if (!session.value()) co_return to_response(wrong);
   JsonMembers members;
   co_return HttpResponse{200,
@@ -153,6 +225,10 @@ Respond AccessApi::whoami(Caller caller) {
 
 Respond AccessApi::set_password(HttpRequest request, Caller caller, std::string name) {
   if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
+  if (const auto problem = check_kept_here(
+          context_, "passwords are LDAP's here (auth.mode ldap): change them there")) {
+    co_return to_response(*problem);
+  }
   const auto [checked, fault] = check_name(name);
   const bool is_own = caller.how == Caller::How::Session && caller.name == checked;
   if (!is_own && !caller.roles.has(Role::Admin)) {
@@ -201,12 +277,12 @@ Respond AccessApi::change_own(directory::LoginSource source, Caller caller, std:
 
 // The hash is made here; `password` has none yet.
 Respond AccessApi::store_password(directory::NewPassword password, std::string text) {
-  const auto place = context_.passwords.reserve();
+  auto place = context_.passwords.reserve();
   if (!place) {
     co_return to_response(
         too_many("too many passwords are looked at; try again", std::chrono::seconds(1)));
   }
-  auto hashing = context_.passwords.hash(std::move(text));
+  auto hashing = context_.passwords.hash(std::move(place), std::move(text));
   password.hash = co_await std::move(hashing);
   if (password.hash.empty()) co_return to_response(problem_of(FailCode::Overloaded));
   const auto name = password.name;

@@ -1,11 +1,12 @@
 #pragma once
-// /v1/login, /v1/logout, /v1/whoami and passwords. A password is found right or wrong in one place,
-// `prove`; another source of passwords takes its place there.
+// /v1/login, /v1/logout, /v1/whoami and passwords. A password of the directory's own is found right
+// or wrong in `prove`, one of LDAP's in `open_by_ldap`.
 
 #include "coordinator/io/api/context.hpp"
 #include "coordinator/io/api/gate.hpp"
 #include "coordinator/io/api/note.hpp"
 #include "coordinator/io/api/password_pool.hpp"
+#include "coordinator/io/ldap/ldap_pool.hpp"
 
 namespace koshel::coordinator {
 
@@ -14,10 +15,13 @@ struct AccessContext {
   directory::AccessStore& store;
   Gate& gate;
   PasswordPool& passwords;
+  LdapPool* ldap;  // knows passwords and roles; null: the directory does
 };
 
 // Of mode `none`, where nobody has a name.
 std::optional<Problem> check_names_are_asked(const AccessContext& context);
+// The same of mode `ldap`; `what` is kept there, and how it is changed.
+std::optional<Problem> check_kept_here(const AccessContext& context, std::string_view what);
 std::string roles_json(Roles roles);
 
 class AccessApi {
@@ -30,14 +34,19 @@ class AccessApi {
   Respond set_password(platform::HttpRequest request, Caller caller, std::string name);
 
  private:
-  struct Proof {
-    std::string hash;      // as stored
-    std::string new_hash;  // to be stored instead, or empty
-  };
   // Null: the password is wrong, or the name has none: nobody can tell which. RATE_LIMITED.
-  boost::asio::awaitable<Checked<std::optional<Proof>>> prove(directory::LoginSource source,
-                                                              std::string password,
-                                                              Instant deadline);
+  template <class T>
+  using Proven = boost::asio::awaitable<Checked<std::optional<T>>>;
+
+  // The attempt is counted and may be looked at. RATE_LIMITED.
+  boost::asio::awaitable<Checked<directory::LoginAttempt>> begin(directory::LoginSource source,
+                                                                 bool has_place, Instant deadline);
+  Proven<directory::PasswordProof> prove(directory::LoginSource source, std::string password,
+                                         Instant deadline);
+  Proven<directory::Session> open_by_password(directory::NewSession session, std::string password,
+                                              Instant deadline);
+  Proven<directory::Session> open_by_ldap(directory::NewSession session, std::string password,
+                                          Instant deadline);
   Respond change_own(directory::LoginSource source, Caller caller, std::string current,
                      std::string password, Instant deadline);
   Respond store_password(directory::NewPassword password, std::string text);

@@ -42,6 +42,10 @@ directory::ThrottleRules throttle_rules(const platform::ThrottleConfig& config) 
           {config.free_per_address, config.delay, config.delay_max, config.forgiven_every}};
 }
 
+bool has_ldap(const ApiContext& context) {
+  return context.config.auth.mode == platform::AuthMode::Ldap;
+}
+
 constexpr int kDenied = 403;
 constexpr int kLimited = 429;
 
@@ -73,8 +77,14 @@ Problem denied(const Rule& rule) {
 Api::Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool& directory,
          Incarnation incarnation)
     : context_(context),
-      access_store_(directory, throttle_rules(context.config.auth.throttle)),
-      gate_(loop, access_store_, context.config),
+      access_store_(directory, throttle_rules(context.config.auth.throttle),
+                    has_ldap(context) ? directory::ProvenBy::Ldap : directory::ProvenBy::Password),
+      ldap_(has_ldap(context) ? std::make_unique<LdapPool>(loop, context.config.auth.ldap)
+                              : nullptr),
+      session_roles_(
+          ldap_ ? std::make_unique<SessionRoles>(loop, access_store_, *ldap_, context.config)
+                : nullptr),
+      gate_(loop, access_store_, session_roles_.get(), context.config),
       passwords_(loop, context.config.auth.passwords),
       audit_log_store_(directory),
       trail_(loop, audit_log_store_, incarnation,
@@ -84,8 +94,8 @@ Api::Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool
       shards_(context),
       rebalance_(context),
       audit_(context),
-      access_({context, access_store_, gate_, passwords_}),
-      staff_({context, access_store_, gate_, passwords_}),
+      access_({context, access_store_, gate_, passwords_, ldap_.get()}),
+      staff_({context, access_store_, gate_, passwords_, ldap_.get()}),
       audit_log_(context, audit_log_store_) {}
 
 Respond Api::handle(HttpRequest request) {

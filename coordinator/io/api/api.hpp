@@ -3,6 +3,7 @@
 // protocol's own faults say. Whatever is asked passes through `handle`; the routes and their rules
 // stand in routes.cpp.
 
+#include <memory>
 #include <span>
 
 #include "coordinator/io/api/access_api.hpp"
@@ -59,6 +60,8 @@ class Api {
 
   ApiContext context_;
   directory::AccessStore access_store_;
+  std::unique_ptr<LdapPool> ldap_;  // with mode ldap; else null, as the next
+  std::unique_ptr<SessionRoles> session_roles_;
   Gate gate_;
   PasswordPool passwords_;
   directory::AuditLogStore audit_log_store_;

@@ -53,9 +53,9 @@ TokenHash hash_of_token(std::string_view token) {
   return hash;
 }
 
-Gate::Gate(asio::any_io_executor loop, directory::AccessStore& store,
+Gate::Gate(asio::any_io_executor loop, directory::AccessStore& store, SessionRoles* roles,
            const platform::Config& config)
-    : loop_(std::move(loop)), store_(store), config_(config) {}
+    : loop_(std::move(loop)), store_(store), roles_(roles), config_(config) {}
 
 std::optional<Caller> Gate::remembered(const platform::HttpRequest& request) {
   if (config_.auth.mode == platform::AuthMode::None) return Caller::anyone();
@@ -95,7 +95,16 @@ asio::awaitable<Checked<Caller>> Gate::find(TokenHash token, Instant deadline) {
     known_.erase(token);
     co_return unauthenticated("the token is unknown, has expired or was revoked; log in again");
   }
-  const auto& found = *owner.value();
+  auto found = *owner.value();
+  if (found.roles_age) {
+    auto keeping = roles_->keep_young(std::move(found));
+    auto kept = co_await std::move(keeping);
+    if (!kept) {
+      known_.erase(token);
+      co_return kept.error();
+    }
+    found = std::move(kept.value());
+  }
   Caller caller{
       found.name, found.roles,      found.is_session ? Caller::How::Session : Caller::How::ApiToken,
       token,      found.expires_at, found.token};

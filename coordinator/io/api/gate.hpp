@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "coordinator/io/api/problem.hpp"
+#include "coordinator/io/api/session_roles.hpp"
 #include "coordinator/logic/access.hpp"
 #include "directory/io/access_store.hpp"
 #include "platform/config.hpp"
@@ -23,12 +24,13 @@ TokenHash hash_of_token(std::string_view token);
 
 class Gate {
  public:
-  Gate(boost::asio::any_io_executor loop, directory::AccessStore& store,
+  // `roles`: of sessions by LDAP; null: there are none.
+  Gate(boost::asio::any_io_executor loop, directory::AccessStore& store, SessionRoles* roles,
        const platform::Config& config);
 
   // Null: it takes `ask` to know.
   std::optional<Caller> remembered(const platform::HttpRequest& request);
-  // UNAUTHENTICATED, DIRECTORY_UNAVAILABLE.
+  // UNAUTHENTICATED, DIRECTORY_UNAVAILABLE, OVERLOADED.
   boost::asio::awaitable<Checked<Caller>> ask(std::optional<std::string> authorization,
                                               Instant deadline);
   void forget(const TokenHash& token) { known_.erase(token); }
@@ -54,6 +56,7 @@ class Gate {
 
   boost::asio::any_io_executor loop_;
   directory::AccessStore& store_;
+  SessionRoles* roles_;
   const platform::Config& config_;
   boost::unordered_flat_map<TokenHash, Known, FirstBytes> known_;
 };

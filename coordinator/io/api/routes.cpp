@@ -101,7 +101,7 @@ const Api::Route Api::kRoutes[] = {
        [](Api& api, Call call) { return api.shards_.unresolved(std::move(call.request)); }},
       {"GET", "/v1/admin/audit-log", kAuditors, Trail::None,
        [](Api& api, Call call) { return api.audit_log_.list(std::move(call.request)); }},
-      {"POST", "/v1/login", Rule::open(), Trail::NoBody,
+      {"POST", "/v1/login", Rule::open(), Trail::IfNoted,
        [](Api& api, Call call) { return api.access_.login(std::move(call.request), call.note); }},
       {"POST", "/v1/logout", Rule::known(), Trail::NoBody,
        [](Api& api, Call call) { return api.access_.logout(std::move(call.caller)); }},

@@ -60,6 +60,10 @@ std::string token_json(const directory::ApiToken& token, std::string_view secret
 
 Respond StaffApi::set_roles(HttpRequest request, std::string name) {
   if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
+  if (const auto problem = check_kept_here(
+          context_, "roles come from groups in LDAP here (auth.ldap.groups): change those")) {
+    co_return to_response(*problem);
+  }
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   const auto checked = to_user_name("name", name);

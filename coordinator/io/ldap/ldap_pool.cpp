@@ -1,0 +1,44 @@
+#include "coordinator/io/ldap/ldap_pool.hpp"
+
+#include "platform/password_hash.hpp"
+
+namespace koshel::coordinator {
+
+namespace asio = boost::asio;
+
+namespace {
+
+LdapPool::Answer answer_of(const std::optional<LdapPeople::Answer>& answer) {
+  if (!answer || !*answer) return ldap_problem();
+  return answer->value();
+}
+
+}  // namespace
+
+Problem ldap_problem() {
+  return {
+      ProblemCode::DirectoryUnavailable,
+      "LDAP, which knows passwords and groups here, cannot be asked; nothing happened, try again"};
+}
+
+asio::awaitable<LdapPool::Answer> LdapPool::prove(WorkPool::Place place, std::string name,
+                                                  std::string password, Instant deadline) {
+  auto work = [this, name = std::move(name), password = std::move(password), deadline]() mutable {
+    auto answer = people_.prove(name, password, deadline);
+    platform::wipe(password);
+    return answer;
+  };
+  auto pending = pool_.run(std::move(place), std::move(work), deadline);
+  const auto answer = co_await std::move(pending);
+  co_return answer_of(answer);
+}
+
+asio::awaitable<LdapPool::Answer> LdapPool::look_up(WorkPool::Place place, std::string name,
+                                                    Instant deadline) {
+  auto work = [this, name = std::move(name), deadline] { return people_.look_up(name, deadline); };
+  auto pending = pool_.run(std::move(place), std::move(work), deadline);
+  const auto answer = co_await std::move(pending);
+  co_return answer_of(answer);
+}
+
+}  // namespace koshel::coordinator

@@ -1,0 +1,32 @@
+#pragma once
+// Asks LDAP on threads of its own, few and bounded: while a server is silent, nothing else waits
+// for it, and who asks has an answer by their deadline.
+
+#include "coordinator/io/api/problem.hpp"
+#include "coordinator/io/api/work_pool.hpp"
+#include "coordinator/io/ldap/ldap_people.hpp"
+
+namespace koshel::coordinator {
+
+class LdapPool {
+ public:
+  LdapPool(boost::asio::any_io_executor loop, const platform::LdapConfig& config)
+      : people_(config), pool_(std::move(loop), {config.connections, config.waiting_max}) {}
+
+  WorkPool::Place reserve() { return pool_.reserve(); }  // null: none is left
+
+  // Null: nobody, or the password is wrong. DIRECTORY_UNAVAILABLE.
+  using Answer = Checked<std::optional<Roles>>;
+  boost::asio::awaitable<Answer> prove(WorkPool::Place place, std::string name,
+                                       std::string password, Instant deadline);
+  bool can_look_up() const { return people_.can_look_up(); }
+  boost::asio::awaitable<Answer> look_up(WorkPool::Place place, std::string name, Instant deadline);
+
+ private:
+  LdapPeople people_;
+  WorkPool pool_;
+};
+
+Problem ldap_problem();
+
+}  // namespace koshel::coordinator

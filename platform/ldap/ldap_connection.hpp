@@ -1,0 +1,75 @@
+#pragma once
+// One connection to one LDAP server, by OpenLDAP's client library. Blocking, for one thread at a
+// time; no call lasts longer than its time-out, looking up the host's name aside. TLS always checks
+// the certificate and the host's name; referrals are not followed; no file and no variable of the
+// environment changes any of it.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "platform/config.hpp"
+
+struct ldap;
+
+namespace koshel::platform {
+
+// Once, before any thread is started.
+void init_ldap();
+
+struct LdapEntry {
+  std::string dn;
+  std::vector<std::string> values;  // of the attribute that was asked for
+};
+
+struct LdapFound {
+  std::vector<LdapEntry> entries;
+  bool is_cut = false;  // there are more
+};
+
+enum class LdapScope { Entry, Subtree };
+
+struct LdapSearch {
+  std::string base;
+  LdapScope scope = LdapScope::Subtree;
+  std::string filter;
+  std::string attribute;
+  int entries_max = 1;
+};
+
+// Every error is Unavailable: the server did not answer, or not what was asked. The connection is
+// of no use then.
+class LdapConnection {
+ public:
+  // With StartTLS if the config wants it; else it connects with the first call.
+  static Result<LdapConnection> open(const LdapConfig& config, const std::string& url,
+                                     Instant deadline);
+
+  void set_deadline(Instant deadline) { deadline_ = deadline; }  // of what is called next
+  // False: the server refuses them. An empty password is refused here: a server would take the call
+  // for an anonymous one and say yes.
+  Result<bool> bind(const std::string& dn, std::string_view password);
+  // A base that does not exist has no entry with scope Entry, and is an error otherwise.
+  Result<LdapFound> search(const LdapSearch& search);
+
+ private:
+  struct Close {
+    void operator()(ldap* handle) const;
+  };
+
+  LdapConnection(const LdapConfig& config, std::string url, Instant deadline)
+      : config_(&config), url_(std::move(url)), deadline_(deadline) {}
+  Result<void> create();
+  Result<void> limit_time();
+  Error error(const std::string& what, int code) const;
+
+  const LdapConfig* config_;
+  std::string url_;
+  Instant deadline_;
+  std::unique_ptr<ldap, Close> handle_;
+};
+
+}  // namespace koshel::platform
