@@ -116,7 +116,8 @@ void add_owner_options(CLI::App* command, CertsOptions& options) {
       ->type_name("NAME[=HOST,HOST]")
       ->allow_extra_args(false);
   command
-      ->add_option("--agent", options.agents, "An agent, as coordinators call it; may be repeated.")
+      ->add_option("--agent", options.agents,
+                   "An agent, as coordinators call it (default NAME itself); may be repeated.")
       ->type_name("NAME[=HOST,HOST]")
       ->allow_extra_args(false);
 }
