@@ -40,10 +40,13 @@ struct ListenConfig {
 
 struct HttpConfig {
   int connections_max = 1024;
+  int refusals_max = 64;  // connections beyond those, at once, that get an answer
   std::size_t body_bytes_max = 16u << 20;
   std::size_t header_bytes_max = 16u << 10;
+  std::size_t buffered_bytes_max = 512u << 20;  // bodies and answers of all connections
   milliseconds idle_timeout{75'000};
   milliseconds request_timeout{30'000};  // to read one request: slow senders are cut off
+  milliseconds linger{2'000};            // for what a refused client still sends
 };
 
 struct LaneConfig {
@@ -155,5 +158,7 @@ struct Config {
 };
 
 Result<Config> load_config(const std::string& file);
+// The same of a text; `file` is what faults call it.
+Result<Config> parse_config(const std::string& text, const std::string& file);
 
 }  // namespace koshel::platform

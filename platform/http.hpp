@@ -50,7 +50,8 @@ enum class ProtocolFault {
   HeadersTooLarge,
   PayloadTooLarge,
   TooSlow,
-  TooManyConnections
+  TooManyConnections,
+  Overloaded  // bodies and answers in memory have reached their bound
 };
 
 using HttpHandler = std::function<boost::asio::awaitable<HttpResponse>(HttpRequest)>;
@@ -62,8 +63,9 @@ struct ServerOptions {
   std::function<HttpResponse(ProtocolFault, const std::string& request_id)> on_protocol_error;
 };
 
-// Holds http.connections_max connections. Those beyond are answered TooManyConnections, some of them
-// at a time; the rest are closed without a word.
+// Holds http.connections_max connections. For one beyond them the one that waits longest for a
+// request is closed, an unused one first. When all are being answered, those beyond are answered
+// TooManyConnections, some of them at a time; the rest are closed without a word.
 class HttpServer {
  public:
   HttpServer(boost::asio::io_context& loop, ServerOptions options);

@@ -55,6 +55,8 @@ HttpResponse agent_protocol_error(platform::ProtocolFault fault) {
       return text(408, "request too slow");
     case platform::ProtocolFault::TooManyConnections:
       return text(503, "too many connections");
+    case platform::ProtocolFault::Overloaded:
+      return text(503, "too much in memory");
   }
   std::abort();
 }

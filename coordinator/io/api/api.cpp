@@ -168,6 +168,9 @@ HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {
       return to_response({ProblemCode::RequestTimeout, "the request did not arrive in time"});
     case platform::ProtocolFault::TooManyConnections:
       return to_response({ProblemCode::Overloaded, "too many connections; try again later"});
+    case platform::ProtocolFault::Overloaded:
+      return to_response({ProblemCode::Overloaded,
+                          "more is sent to this coordinator than it holds; try again later"});
   }
   std::abort();
 }
