@@ -25,6 +25,7 @@ PROJECT = {
     "bench": set(),  # on no part of ours: it loads what Koshel is measured against
     "tests/unit/cli": {"cli"},
     "tests/unit": {"tests/unit", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
+    "tests/fuzz": {"tests/fuzz", "base", "platform", "directory/logic", "coordinator/io", "cli"},
     "tests/simulation": {"tests/simulation", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
     "tests/honesty": {"tests/honesty", "tests/simulation", "base", "shard-agent/logic", "shard-agent/io",
                       "directory/logic", "directory/io", "platform", "sql"},
