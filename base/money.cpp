@@ -120,7 +120,7 @@ ParsedAmount parse_amount(std::string_view text, const Currency& currency) {
   for (auto i = fraction.size(); i < decimals; ++i) {
     if (!append('0')) return failed(AmountFault::TooLarge);
   }
-  // Users' amounts stay within @world's bounds, so that a limit plus an amount never overflows.
+  // Users' amounts stay within @world's bounds.
   if (value > kWorldMax.minor_units()) return failed(AmountFault::TooLarge);
   return {Money(is_negative ? -value : value), std::nullopt};
 }

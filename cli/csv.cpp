@@ -41,6 +41,13 @@ struct Splitter {
         return;
     }
   }
+  // A CR at the end belongs to the line's end, unless a quoted field goes on beyond it.
+  void take_line(std::string_view line) {
+    const bool has_cr = line.ends_with('\r');
+    if (has_cr) line.remove_suffix(1);
+    for (const char c : line) take(c);
+    if (has_cr && place == Place::Quoted) take('\r');
+  }
   void end_field() {
     record->fields.push_back(std::move(field));
     field.clear();
@@ -56,7 +63,6 @@ bool CsvReader::read_line(std::string& line) {
   if (!std::getline(input_, line)) return false;
   bytes_read_ += line.size() + 1;
   if (++line_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
-  if (line.ends_with('\r')) line.pop_back();
   return true;
 }
 
@@ -64,7 +70,7 @@ std::optional<CsvRecord> CsvReader::next() {
   std::string line;
   do {
     if (!read_line(line)) return std::nullopt;
-  } while (line.empty());
+  } while (line.empty() || line == "\r");
   CsvRecord record;
   record.line = line_;
   Splitter splitter;
@@ -72,7 +78,7 @@ std::optional<CsvRecord> CsvReader::next() {
   std::size_t bytes = 0;
   for (;;) {
     bytes += line.size();
-    for (const char c : line) splitter.take(c);
+    splitter.take_line(line);
     if (splitter.place != Place::Quoted) break;
     if (bytes > kRecordBytesMax || !read_line(line)) {
       record.fault = "has a quoted field without an end";

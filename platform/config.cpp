@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -39,11 +41,17 @@ void read_listen(ConfigSection& section, ListenConfig& listen) {
 
 void read_http(ConfigSection section, HttpConfig& http) {
   section.number("connections_max", http.connections_max, {1, 1'000'000});
+  section.number("refusals_max", http.refusals_max, {0, 10'000});
   section.number("body_bytes_max", http.body_bytes_max, {1024, 1 << 30});
   section.number("header_bytes_max", http.header_bytes_max, {256, 1 << 20});
+  section.number("buffered_bytes_max", http.buffered_bytes_max, {1024, std::int64_t{1} << 40});
+  if (http.buffered_bytes_max < http.body_bytes_max) {
+    section.fail("buffered_bytes_max", "must be at least body_bytes_max");
+  }
   section.time("idle_timeout_ms", http.idle_timeout, {1, kDay});
   section.time("request_timeout_ms", http.request_timeout, {1, kDay});
   section.time("handshake_timeout_ms", http.handshake_timeout, {1, kDay});
+  section.time("linger_ms", http.linger, {1, 60'000});
   section.end();
 }
 
@@ -333,17 +341,24 @@ bool is_loopback(const std::string& host) {
 }
 
 Result<Config> load_config(const std::string& file) {
+  std::ifstream input(file, std::ios::binary);
+  input.peek();  // a folder can be opened, but not read
+  if (input.is_open() && !input.bad()) {
+    return parse_config({std::istreambuf_iterator<char>(input), {}}, file);
+  }
+  return Error{Fault::Internal, file + ": cannot be read; give a file that exists with --config"};
+}
+
+Result<Config> parse_config(const std::string& text, const std::string& file) {
   const auto fail = [](std::string what) { return Error{Fault::Internal, std::move(what)}; };
   Config config;
   config.file = file;
   try {
-    const auto root = YAML::LoadFile(file);
+    const auto root = YAML::Load(text);
     if (!root.IsMap() && !root.IsNull()) return fail(file + ": the file must hold keys and values");
     ConfigFaults faults{file, {}};
     read_config(ConfigSection(root, "", faults), config);
     if (!faults.sentences.empty()) return fail(faults.sentences.front());
-  } catch (const YAML::BadFile&) {
-    return fail(file + ": cannot be read; give a file that exists with --config");
   } catch (const YAML::Exception& error) {
     return fail(file + ":" + std::to_string(error.mark.line + 1) + ": " + error.msg);
   }

@@ -50,10 +50,13 @@ struct TlsConfig {
 
 struct HttpConfig {
   int connections_max = 1024;
+  int refusals_max = 64;  // connections beyond those, at once, that get an answer
   std::size_t body_bytes_max = 16u << 20;
   std::size_t header_bytes_max = 16u << 10;
+  std::size_t buffered_bytes_max = 512u << 20;  // bodies and answers of all connections
   milliseconds idle_timeout{75'000};
   milliseconds request_timeout{30'000};    // to read one request: slow senders are cut off
+  milliseconds linger{2'000};              // for what a refused client still sends
   milliseconds handshake_timeout{10'000};  // of TLS
 };
 
@@ -201,6 +204,8 @@ struct Config {
 };
 
 Result<Config> load_config(const std::string& file);
+// The same of a text; `file` is what faults call it.
+Result<Config> parse_config(const std::string& text, const std::string& file);
 
 // Whether only this machine can be behind the name or address.
 bool is_loopback(const std::string& host);

@@ -5,7 +5,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <boost/asio/ip/address.hpp>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -16,11 +15,6 @@
 namespace koshel::platform {
 
 constexpr std::int64_t kDay = 86'400'000;  // milliseconds
-
-inline bool is_loopback(const std::string& host) {
-  boost::system::error_code error;
-  return host == "localhost" || boost::asio::ip::make_address(host, error).is_loopback();
-}
 
 struct ConfigFaults {
   std::string file;

@@ -52,7 +52,8 @@ enum class ProtocolFault {
   PayloadTooLarge,
   TooSlow,
   TooManyConnections,
-  PlainText  // on a port that speaks TLS
+  Overloaded,  // bodies and answers in memory have reached their bound
+  PlainText    // on a port that speaks TLS
 };
 
 using HttpHandler = std::function<boost::asio::awaitable<HttpResponse>(HttpRequest)>;
@@ -65,8 +66,9 @@ struct ServerOptions {
   std::function<HttpResponse(ProtocolFault, const std::string& request_id)> on_protocol_error;
 };
 
-// Holds http.connections_max connections. Those beyond are answered TooManyConnections, some of them
-// at a time; the rest are closed without a word.
+// Holds http.connections_max connections. For one beyond them the one that waits longest for a
+// request is closed, an unused one first. When all are being answered, those beyond are answered
+// TooManyConnections, some of them at a time; the rest are closed without a word.
 class HttpServer {
  public:
   HttpServer(boost::asio::io_context& loop, ServerOptions options);

@@ -136,6 +136,9 @@ Result<HttpTarget> parse_url(std::string_view url) {
   const bool is_number = error == std::errc() && end == target.port.data() + target.port.size();
   if (!is_number || port < 1 || port > 65535) return fail("has no port between 1 and 65535");
   if (target.host.empty()) return fail("has no host");
+  if (!std::ranges::all_of(url, [](char c) { return c > ' ' && c < '\x7f'; })) {
+    return fail("has a character that is not visible ASCII");
+  }
   return target;
 }
 

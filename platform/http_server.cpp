@@ -7,11 +7,14 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <random>
+#include <set>
+#include <tuple>
 #include <unordered_set>
 
 #include "platform/http.hpp"
-#include "platform/http_target_text.hpp"
 #include "platform/log.hpp"
+#include "platform/open_files.hpp"
+#include "platform/request_reader.hpp"
 #include "platform/spawn.hpp"
 #include "platform/stream.hpp"
 
@@ -30,12 +33,11 @@ auto into(error_code& error) {
   return asio::redirect_error(asio::use_awaitable, error);
 }
 
-using Parser = http::request_parser<http::string_body>;
-
-constexpr milliseconds kLinger{2'000};  // for what a refused client still sends
-constexpr int kRefusedMax = 64;         // connections beyond connections_max that get an answer
 constexpr unsigned char kTlsHandshake = 22;       // the first byte of a connection that speaks TLS
 constexpr std::chrono::seconds kFailuresTold{1};  // of handshakes: one line of log in that time
+constexpr std::size_t kOtherFiles = 256;          // databases, agents, the log
+constexpr std::size_t kFirstBytes = std::size_t{4} << 10;  // read at once, of a new request
+constexpr std::size_t kMoreBytes = std::size_t{64} << 10;
 
 std::string random_id(std::mt19937_64& random) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -47,28 +49,6 @@ std::string random_id(std::mt19937_64& random) {
 bool is_request_id(std::string_view text) {
   return !text.empty() && text.size() <= 64 &&
          std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-// The parts of Beast's request that the handlers want; false when the target is malformed.
-bool read_request(http::request<http::string_body>&& message, HttpRequest& request) {
-  request.method = std::string(message.method_string());
-  for (const auto& field : message) {
-    std::string name(field.name_string());
-    for (auto& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-    request.headers.emplace_back(std::move(name), std::string(field.value()));
-  }
-  request.body = std::move(message.body());
-  return read_target(message.target(), request);
-}
-
-std::optional<ProtocolFault> fault_of(error_code error) {
-  if (error == http::error::header_limit) return ProtocolFault::HeadersTooLarge;
-  if (error == http::error::body_limit) return ProtocolFault::PayloadTooLarge;
-  if (error.category() == make_error_code(http::error::bad_target).category() &&
-      error != http::error::end_of_stream && error != http::error::partial_message) {
-    return ProtocolFault::Malformed;
-  }
-  return std::nullopt;  // the other side has gone
 }
 
 struct Answer {
@@ -113,8 +93,20 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
     std::string peer;
     asio::steady_timer reading_until;
     beast::flat_buffer buffer;
-    bool is_idle = true;   // between two requests
-    bool is_late = false;  // the request was not read in time
+    bool is_idle = true;      // between two requests
+    bool is_late = false;     // the request was not read in time
+    bool gives_way = false;   // to another connection
+    bool was_served = false;  // a request of it was answered
+    std::size_t held = 0;     // bytes of the request's body, then of the answer
+  };
+
+  // Those that wait for a request, or for the rest of one, in the order in which they give way to
+  // newer connections: first who never had an answer, and of these who waits longest.
+  using Waiting = std::tuple<bool, Instant, Session*>;
+
+  struct ReadEnd {
+    bool is_complete = false;
+    std::optional<ProtocolFault> fault{};  // to be answered; without one the other side has gone
   };
 
   asio::io_context& loop;
@@ -122,6 +114,8 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   tcp::acceptor acceptor;
   std::mt19937_64 random;
   std::unordered_set<Session*> sessions;
+  std::set<Waiting> waiting;
+  std::size_t held = 0;  // bytes, by all sessions
   int in_work = 0;
   int refused = 0;  // connections beyond connections_max, on their way out
   bool is_stopping = false;
@@ -133,7 +127,14 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   asio::awaitable<bool> shake_hands(std::shared_ptr<Session> session);
   void tell_handshake_failure(const Session& session, const std::string& why);
   asio::awaitable<bool> serve_one(std::shared_ptr<Session> session);
-  asio::awaitable<error_code> read(std::shared_ptr<Session> session, Parser& parser);
+  asio::awaitable<ReadEnd> read(std::shared_ptr<Session> session, RequestReader& reader);
+  asio::awaitable<ReadEnd> read_in_line(std::shared_ptr<Session> session, RequestReader& reader);
+  asio::awaitable<std::optional<ReadEnd>> read_some(std::shared_ptr<Session> session);
+  void start_clock(const std::shared_ptr<Session>& session);
+  bool make_room();
+  bool make_memory(const Session& session);
+  void close(std::set<Waiting>::iterator place);
+  void hold(Session& session, std::size_t bytes);
   asio::awaitable<bool> write(Session& session, Answer answer);
   asio::awaitable<void> refuse(Session& session, ProtocolFault fault);
   asio::awaitable<void> linger(Session& session);
@@ -165,6 +166,12 @@ Result<void> HttpServer::start() {
   if (!error) state.acceptor.bind(endpoint, error);
   if (!error) state.acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) return fail(error);
+  const auto& http = state.options.http;
+  const auto connections = static_cast<std::size_t>(http.connections_max + http.refusals_max);
+  if (!allow_open_files(connections + kOtherFiles)) {
+    spdlog::warn(
+        "the system allows fewer open files than connections_max needs: raise `ulimit -n`");
+  }
   asio::co_spawn(state.loop, state.accept(), end_on_failure);
   return success();
 }
@@ -197,8 +204,8 @@ asio::awaitable<void> HttpServer::State::accept() {
 
 asio::awaitable<void> HttpServer::State::serve(std::shared_ptr<Session> session) {
   const auto self = shared_from_this();
-  if (static_cast<int>(sessions.size()) >= options.http.connections_max) {
-    if (refused == kRefusedMax) co_return;
+  if (!make_room()) {
+    if (refused == options.http.refusals_max) co_return;
     ++refused;
     auto greeting = shake_hands(session);
     const bool is_greeted = co_await std::move(greeting);
@@ -210,13 +217,17 @@ asio::awaitable<void> HttpServer::State::serve(std::shared_ptr<Session> session)
     co_return;
   }
   sessions.insert(session.get());
+  const Waiting place{false, std::chrono::steady_clock::now(), session.get()};
+  waiting.insert(place);
   auto greeting = shake_hands(session);
   bool goes_on = co_await std::move(greeting);
+  waiting.erase(place);
   while (goes_on && !is_stopping) {
     auto serving = serve_one(session);
     goes_on = co_await std::move(serving);
   }
   sessions.erase(session.get());
+  hold(*session, 0);
   error_code ignored;
   session->stream.tcp().socket().shutdown(tcp::socket::shutdown_both, ignored);
 }
@@ -238,7 +249,7 @@ asio::awaitable<bool> HttpServer::State::shake_hands(std::shared_ptr<Session> se
   }
   auto& tls = stream.start_tls(options.tls->current());
   co_await tls.async_handshake(asio::ssl::stream_base::server, hello.data(), into(error));
-  if (!error) co_return true;
+  if (!error) co_return !session->gives_way;
   if (error.category() == asio::error::get_ssl_category()) {  // not that it took too long
     tell_handshake_failure(*session,
                            handshake_failure(tls.native_handle(), error, options.tls->options()));
@@ -261,62 +272,134 @@ void HttpServer::State::tell_handshake_failure(const Session& session, const std
                untold == 0 ? "" : "; others before, untold: " + std::to_string(untold));
 }
 
-// Waits for a request and reads it. The stream's own expiry closes the socket, and a slow client's
-// answer with it: so a timer stops the reading first, and the expiry only bounds what else may
-// wait.
-asio::awaitable<error_code> HttpServer::State::read(std::shared_ptr<Session> session,
-                                                    Parser& parser) {
-  error_code error;
-  auto& stream = session->stream;
+// Whether there is a place for one more connection. Who only waits gives way: so connections that
+// ask nothing, however many, keep nobody out.
+bool HttpServer::State::make_room() {
+  if (static_cast<int>(sessions.size()) < options.http.connections_max) return true;
+  if (waiting.empty()) return false;
+  close(waiting.begin());
+  return true;
+}
+
+// Whether what `session` has sent so far can be kept. Who has sent the most gives way, so that
+// large bodies, however many, keep no small one out.
+bool HttpServer::State::make_memory(const Session& session) {
+  while (held > options.http.buffered_bytes_max) {
+    const auto most = std::ranges::max_element(
+        waiting, {}, [](const Waiting& place) { return std::get<Session*>(place)->held; });
+    if (most == waiting.end() || std::get<Session*>(*most)->held <= session.held) return false;
+    close(most);
+  }
+  return true;
+}
+
+void HttpServer::State::close(std::set<Waiting>::iterator place) {
+  auto* session = std::get<Session*>(*place);
+  waiting.erase(place);
+  sessions.erase(session);
+  hold(*session, 0);
+  session->gives_way = true;
+  session->stream.tcp().cancel();
+}
+
+void HttpServer::State::hold(Session& session, std::size_t bytes) {
+  held += bytes - session.held;
+  session.held = bytes;
+}
+
+asio::awaitable<HttpServer::State::ReadEnd> HttpServer::State::read_in_line(
+    std::shared_ptr<Session> session, RequestReader& reader) {
+  const Waiting place{session->was_served, std::chrono::steady_clock::now(), session.get()};
+  waiting.insert(place);
+  auto reading = read(session, reader);
+  const auto end = co_await std::move(reading);
+  waiting.erase(place);
+  session->reading_until.expires_at(Instant::max());
+  co_return end;
+}
+
+// Waits for a request and reads it.
+asio::awaitable<HttpServer::State::ReadEnd> HttpServer::State::read(
+    std::shared_ptr<Session> session, RequestReader& reader) {
   auto& buffer = session->buffer;
   session->is_late = false;
   session->is_idle = buffer.size() == 0;
   if (session->is_idle) {  // wait for its first byte: that may take long, the rest may not
-    stream.tcp().expires_after(options.http.idle_timeout);
-    const auto size = co_await stream.async_read_some(buffer.prepare(4096), into(error));
-    if (error) co_return error;
-    buffer.commit(size);
+    session->stream.tcp().expires_after(options.http.idle_timeout);
+    auto waiting_for_it = read_some(session);
+    const auto end = co_await std::move(waiting_for_it);
+    if (end) co_return *end;
     session->is_idle = false;
   }
-  stream.tcp().expires_after(options.http.request_timeout + kLinger);
+  start_clock(session);
+  for (;;) {
+    const auto bytes = buffer.data();
+    const auto [used, step] = reader.take({static_cast<const char*>(bytes.data()), bytes.size()});
+    buffer.consume(used);
+    if (step == RequestReader::Step::Refused) co_return ReadEnd{false, reader.fault()};
+    hold(*session, reader.body_bytes());
+    if (!make_memory(*session)) co_return ReadEnd{false, ProtocolFault::Overloaded};
+    if (step == RequestReader::Step::Complete) co_return ReadEnd{true, std::nullopt};
+    if (step == RequestReader::Step::WantsContinue) {
+      const http::response<http::empty_body> go_on(http::status::continue_, 11);
+      error_code ignored;  // reading will meet it again
+      co_await http::async_write(session->stream, go_on, into(ignored));
+    }
+    auto reading = read_some(session);
+    const auto end = co_await std::move(reading);
+    if (end) co_return *end;
+  }
+}
+
+// The stream's own expiry closes the socket, and a slow client's answer with it: so a timer stops
+// the reading first, and the expiry only bounds what else may wait.
+void HttpServer::State::start_clock(const std::shared_ptr<Session>& session) {
+  session->stream.tcp().expires_after(options.http.request_timeout + options.http.linger);
   session->reading_until.expires_after(options.http.request_timeout);
   session->reading_until.async_wait([session](error_code) {
     if (session->reading_until.expiry() > std::chrono::steady_clock::now()) return;  // it was read
     session->is_late = true;
     session->stream.tcp().cancel();
   });
-  co_await http::async_read_header(stream, buffer, parser, into(error));
-  if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-    http::response<http::empty_body> go_on(http::status::continue_, 11);
-    co_await http::async_write(stream, go_on, into(error));
+}
+
+// Bytes for the session's buffer, or why no more is read.
+asio::awaitable<std::optional<HttpServer::State::ReadEnd>> HttpServer::State::read_some(
+    std::shared_ptr<Session> session) {
+  error_code error;
+  if (!session->gives_way && !session->is_late) {
+    const auto place = session->buffer.prepare(session->is_idle ? kFirstBytes : kMoreBytes);
+    const auto size = co_await session->stream.async_read_some(place, into(error));
+    session->buffer.commit(size);
   }
-  if (!error) co_await http::async_read(stream, buffer, parser, into(error));
-  session->reading_until.expires_at(Instant::max());
-  co_return error;
+  if (session->gives_way) co_return ReadEnd{};
+  if (session->is_late) co_return ReadEnd{false, ProtocolFault::TooSlow};
+  if (error) co_return ReadEnd{};
+  co_return std::nullopt;
 }
 
 // Reads one request and answers it; false when the connection is done.
 asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> session) {
-  Parser parser;
-  parser.header_limit(static_cast<std::uint32_t>(options.http.header_bytes_max));
-  parser.body_limit(options.http.body_bytes_max);
-  auto reading = read(session, parser);
-  const auto error = co_await std::move(reading);
-  if (error) {
-    if (const auto fault = session->is_late ? ProtocolFault::TooSlow : fault_of(error)) {
-      auto refusing = refuse(*session, *fault);
+  std::optional<RequestReader> reader(std::in_place, options.http);
+  auto reading = read_in_line(session, *reader);
+  const auto end = co_await std::move(reading);
+  if (!end.is_complete) {
+    reader.reset();
+    hold(*session, 0);
+    if (end.fault) {
+      auto refusing = refuse(*session, *end.fault);
       co_await std::move(refusing);
     }
     co_return false;
   }
   Answer answer;
-  answer.version = parser.get().version();
-  answer.keep_alive = parser.get().keep_alive();
-  answer.is_head = parser.get().method() == http::verb::head;
+  answer.version = reader->version();
+  answer.keep_alive = reader->keeps_alive();
   HttpRequest request;
   request.peer = session->peer;
   request.received = std::chrono::steady_clock::now();
-  const bool is_sound = read_request(parser.release(), request);
+  const bool is_sound = reader->move_to(request);
+  answer.is_head = request.method == "HEAD";
   const auto* id = request.header("x-request-id");
   request.id = id != nullptr && is_request_id(*id) ? *id : random_id(random);
   answer.request_id = request.id;
@@ -330,8 +413,12 @@ asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> sess
     answer.response = options.on_protocol_error(ProtocolFault::Malformed, request.id);
   }
   answer.keep_alive = answer.keep_alive && !is_stopping;
+  hold(*session, answer.response.body.size());
   auto writing = write(*session, std::move(answer));
-  co_return co_await std::move(writing);
+  const bool goes_on = co_await std::move(writing);
+  hold(*session, 0);
+  session->was_served = true;
+  co_return goes_on;
 }
 
 asio::awaitable<HttpResponse> HttpServer::State::call_handler(HttpRequest request) {
@@ -380,17 +467,20 @@ asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault 
 }
 
 // Reads for a moment what the client still sends, because closing with unread bytes would reset the
-// connection and take with it what was said last.
+// connection and take with it what was said last. Who is only listened to gives way to others.
 asio::awaitable<void> HttpServer::State::linger(Session& session) {
   error_code error;
   auto& connection = session.stream.tcp();
   connection.socket().shutdown(tcp::socket::shutdown_send, error);
+  const Waiting place{session.was_served, std::chrono::steady_clock::now(), &session};
+  if (sessions.contains(&session)) waiting.insert(place);
   constexpr std::size_t kLingerBytes = std::size_t{64} << 20;
   std::vector<char> scrap(std::size_t{64} << 10);
-  connection.expires_after(kLinger);
-  for (std::size_t read = 0; !error && read < kLingerBytes;) {
+  connection.expires_after(options.http.linger);
+  for (std::size_t read = 0; !error && !session.gives_way && read < kLingerBytes;) {
     read += co_await connection.async_read_some(asio::buffer(scrap), into(error));
   }
+  waiting.erase(place);
 }
 
 asio::awaitable<void> HttpServer::stop(milliseconds grace) {

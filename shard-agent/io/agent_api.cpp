@@ -57,6 +57,8 @@ HttpResponse agent_protocol_error(platform::ProtocolFault fault) {
       return text(503, "too many connections");
     case platform::ProtocolFault::PlainText:
       return text(400, "this port speaks TLS: use https://");
+    case platform::ProtocolFault::Overloaded:
+      return text(503, "too much in memory");
   }
   std::abort();
 }

@@ -261,6 +261,9 @@ class SessionsTest(AccessCase):
         past = self.admin.call("POST", "/v1/admin/tokens",
                                {"label": "late", "roles": ["user"], "expires_at": "2020-01-01T00:00:00Z"})
         self.assert_code(past, 400, "VALIDATION_ERROR")
+        for far in ("2262-12-31T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"):
+            made = self.admin.call("POST", "/v1/admin/tokens", {"label": "far", "roles": ["user"], "expires_at": far})
+            self.assertEqual((made.status, made.json.get("expires_at")), (201, far))
         made = self.admin.call("POST", "/v1/admin/tokens", {"label": "late", "roles": ["user"]}).json
         self.cluster.sql("directory", f"update tokens set expires_at = now() where id = {made['id']}")
         self.assert_code(self.person(made["token"]).call("GET", "/v1/whoami"), 401, "UNAUTHENTICATED")
@@ -433,6 +436,13 @@ class AuditTrailTest(AccessCase):
             self.assertNotIn(secret, whole)
         self.assertIn('"target":"line\\nend"', whole)
         self.assertEqual(len(whole.splitlines()), len(text))
+
+    def test_no_body_keeps_the_trail_from_being_written(self):
+        user = self.make_user("user")
+        for body in ('{"a": 1e999}', '{"a": [-1e999]}', '{"a": "\\u0000"}', b'{"a": "\xff"}', "[" * 1000):
+            self.assert_code(user.call("POST", "/v1/users", body), 403, "PERMISSION_DENIED")
+        details = [row["detail"] for row in reversed(self.rows()[:5])]
+        self.assertEqual(details, [None, None, {"a": "\0"}, None, None])
 
     def test_pages_go_back_in_time(self):
         for _ in range(5):

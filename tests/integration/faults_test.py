@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import resource
 import socket
 import subprocess
 import unittest
@@ -10,9 +9,6 @@ import urllib.parse
 
 from tests.support.api_case import ApiCase
 from tests.support.harness import wait_until
-
-CONNECTIONS_MAX = 1024  # the config's default
-REFUSED_MAX = 64  # beyond them, that get an answer
 
 
 class FaultsTest(ApiCase):
@@ -151,32 +147,6 @@ class FaultsTest(ApiCase):
         wait_until(lambda: self.api.get("/readyz").status == 200, "the coordinator is ready again")
         wait_until(lambda: self.api.post("/v1/users", new).status in (201, 409),
                    "users can be created again")
-
-    def test_a_connection_too_many_is_refused(self):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        with self.connections(CONNECTIONS_MAX):
-            self.assert_problem(self.api.get("/v1/users"), 503, "OVERLOADED")
-            wait_until(self.is_one_closed_in_silence, "a refusal too many is not answered")
-        wait_until(self.is_served, "connections are free again")
-
-    @contextlib.contextmanager
-    def connections(self, count):
-        port = urllib.parse.urlparse(self.cluster.url()).port
-        with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-                   for _ in range(count)]
-
-    def is_one_closed_in_silence(self):
-        with self.connections(2 * REFUSED_MAX) as connections:
-            return b"" in [connection.recv(1) for connection in connections]
-
-    def is_served(self):
-        try:
-            return self.api.get("/v1/users").status == 200
-        except ConnectionError:
-            return False
 
     def test_a_slow_sender_is_cut_off(self):
         answer = b""

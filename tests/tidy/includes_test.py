@@ -26,6 +26,7 @@ PROJECT = {
     "tests/unit/cli": {"cli"},
     "tests/unit/platform": {"platform", "base"},
     "tests/unit": {"tests/unit", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
+    "tests/fuzz": {"tests/fuzz", "base", "platform", "directory/logic", "coordinator/io", "cli"},
     "tests/simulation": {"tests/simulation", "base", "shard-agent/logic", "coordinator/logic", "directory/logic"},
     "tests/honesty": {"tests/honesty", "tests/simulation", "base", "shard-agent/logic", "shard-agent/io",
                       "directory/logic", "directory/io", "platform", "sql"},

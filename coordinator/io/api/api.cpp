@@ -180,6 +180,9 @@ HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {
       return to_response({ProblemCode::Overloaded, "too many connections; try again later"});
     case platform::ProtocolFault::PlainText:
       return to_response({ProblemCode::MalformedRequest, "this port speaks TLS: use https://"});
+    case platform::ProtocolFault::Overloaded:
+      return to_response({ProblemCode::Overloaded,
+                          "more is sent to this coordinator than it holds; try again later"});
   }
   std::abort();
 }

@@ -17,7 +17,7 @@ std::optional<json::object> object_in(const std::string& text) {
   if (text.empty() || text.size() > kDetailBytesMax) return std::nullopt;
   json::error_code error;
   auto value = json::parse(text, error);
-  if (error || !value.is_object()) return std::nullopt;
+  if (error || !value.is_object() || !is_writable(value)) return std::nullopt;
   return std::move(value.get_object());
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/name.hpp"
 #include "coordinator/io/api/duplicate_keys.hpp"
+#include "coordinator/io/api/json_text.hpp"
 
 namespace koshel::coordinator {
 
@@ -144,6 +145,7 @@ Checked<std::string> Fields::optional_metadata() {
   const auto* value = find("metadata");
   if (value == nullptr || value->is_null()) return std::string();
   if (!value->is_object()) return invalid("metadata", "must be a JSON object");
+  if (!is_writable(*value)) return invalid("metadata", "holds a number that is too large");
   auto text = json::serialize(*value);
   if (text.size() > kMetadataBytesMax) {
     return invalid("metadata",

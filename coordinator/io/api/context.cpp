@@ -235,6 +235,7 @@ std::optional<std::string> decode_cursor(const std::string& text) {
     return std::nullopt;
   }
   content.resize(size);
+  if (encode_cursor(content) != text) return std::nullopt;  // libsodium takes some foreign bytes
   return content;
 }
 

@@ -16,6 +16,7 @@ struct KeyHandler {
   using error_code = boost::json::error_code;
   using view = boost::json::string_view;
 
+  // Keys are compared when their object ends, in order: a client chooses how many there are.
   std::vector<std::string> keys;           // of all open objects, outermost first
   std::vector<std::size_t> object_begins;  // where each open object's keys begin
   std::string partial;
@@ -26,9 +27,13 @@ struct KeyHandler {
     return true;
   }
   bool on_object_end(std::size_t, error_code&) {
-    keys.resize(object_begins.back());
+    const auto begin = keys.begin() + static_cast<std::ptrdiff_t>(object_begins.back());
+    std::sort(begin, keys.end());
+    const auto twice = std::adjacent_find(begin, keys.end());
+    if (twice != keys.end()) duplicate = *twice;
+    keys.erase(begin, keys.end());
     object_begins.pop_back();
-    return true;
+    return !duplicate;
   }
   bool on_key_part(view part, std::size_t, error_code&) {
     partial.append(part.data(), part.size());
@@ -36,10 +41,8 @@ struct KeyHandler {
   }
   bool on_key(view part, std::size_t, error_code&) {
     partial.append(part.data(), part.size());
-    const auto begin = keys.begin() + static_cast<std::ptrdiff_t>(object_begins.back());
-    if (std::find(begin, keys.end(), partial) != keys.end()) duplicate = partial;
     keys.push_back(std::exchange(partial, {}));
-    return !duplicate;
+    return true;
   }
 
   bool on_document_begin(error_code&) { return true; }

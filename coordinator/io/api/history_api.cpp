@@ -33,6 +33,7 @@ Checked<Position> position_of(const HttpRequest& request, const PageRequest& pag
   Position position{order != nullptr && *order == "desc", Version(), std::nullopt};
   if (!page.cursor) return position;
   KOSHEL_TRY(const auto numbers, read_cursor(*page.cursor, "entries", 3));
+  if (numbers[1] > 1 || numbers[0] > AccountId::kMax) return other_request();
   const bool is_newest_first = numbers[1] == 1;
   if (order != nullptr && position.is_newest_first != is_newest_first) return other_request();
   return Position{is_newest_first, Version(numbers[2]), AccountId(numbers[0])};

@@ -2,7 +2,9 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <cmath>
 
 namespace koshel::coordinator {
 
@@ -17,6 +19,15 @@ std::string json_quoted(std::string_view text) {
     text.remove_prefix(size > 0 ? static_cast<std::size_t>(size) : 1);
   }
   return boost::json::serialize(boost::json::string_view(valid));
+}
+
+bool is_writable(const boost::json::value& value) {
+  if (const auto* number = value.if_double()) return std::isfinite(*number);
+  if (const auto* array = value.if_array()) return std::ranges::all_of(*array, is_writable);
+  const auto* object = value.if_object();
+  return object == nullptr || std::ranges::all_of(*object, [](const auto& member) {
+           return is_writable(member.value());
+         });
 }
 
 void JsonMembers::name(std::string_view name) {

@@ -1,6 +1,7 @@
 #pragma once
 // Answers are written straight into text: a batch has thousands of results, and no tree is needed.
 
+#include <boost/json/value.hpp>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,10 @@ namespace koshel::coordinator {
 
 // As a JSON string. What is not UTF-8 (a client's own bytes in a sentence) becomes U+FFFD.
 std::string json_quoted(std::string_view text);
+
+// Whether every number in it can be written again. One beyond the range of a double is read as
+// infinite, for which JSON has no word.
+bool is_writable(const boost::json::value& value);
 
 // Members of a JSON object, comma between them, without its braces.
 class JsonMembers {

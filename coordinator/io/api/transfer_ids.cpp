@@ -36,7 +36,7 @@ TransferSuffix random_suffix() {
   return suffix_of(bytes);
 }
 
-std::string write_cursor(std::string_view kind, std::initializer_list<std::int64_t> numbers) {
+std::string write_cursor(std::string_view kind, const std::vector<std::int64_t>& numbers) {
   std::string text(kind);
   for (const auto number : numbers) text += ":" + std::to_string(number);
   return text;
@@ -46,18 +46,17 @@ Checked<std::vector<std::int64_t>> read_cursor(std::string_view content, std::st
                                                std::size_t numbers) {
   const Problem invalid{ProblemCode::InvalidCursor, "the cursor belongs to another request"};
   if (!content.starts_with(kind)) return invalid;
-  content.remove_prefix(kind.size());
   std::vector<std::int64_t> values;
-  while (content.starts_with(':')) {
-    content.remove_prefix(1);
+  for (auto rest = content.substr(kind.size()); rest.starts_with(':');) {
     std::int64_t value = 0;
-    const auto [end, error] =
-        std::from_chars(content.data(), content.data() + content.size(), value);
+    const auto* last = rest.data() + rest.size();
+    const auto [end, error] = std::from_chars(rest.data() + 1, last, value);
     if (error != std::errc() || value < 0) return invalid;
     values.push_back(value);
-    content.remove_prefix(static_cast<std::size_t>(end - content.data()));
+    rest = {end, last};
   }
-  if (!content.empty() || values.size() != numbers) return invalid;
+  // Leading zeros and the like are not what write_cursor writes.
+  if (values.size() != numbers || write_cursor(kind, values) != content) return invalid;
   return values;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 // Where a transfer id's 74 bits come from, and the text inside cursors.
 
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +14,8 @@ namespace koshel::coordinator {
 TransferSuffix suffix_of_key(std::string_view key);
 TransferSuffix random_suffix();
 
-// "kind:1:2": what a cursor carries. INVALID_CURSOR when it is of another kind or shape.
-std::string write_cursor(std::string_view kind, std::initializer_list<std::int64_t> numbers);
+// "kind:1:2": what a cursor carries. INVALID_CURSOR for what write_cursor does not write.
+std::string write_cursor(std::string_view kind, const std::vector<std::int64_t>& numbers);
 Checked<std::vector<std::int64_t>> read_cursor(std::string_view content, std::string_view kind,
                                                std::size_t numbers = 1);
 
