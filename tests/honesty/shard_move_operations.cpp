@@ -33,7 +33,7 @@ std::string row_array_of(const std::vector<StoredEntry>& chunk) {
         {text_of(e.account), text_of(e.version), "0", std::to_string(e.amount.minor_units()),
          std::to_string(e.balance.minor_units()), std::to_string(e.min_balance.minor_units()),
          std::to_string(e.max_balance.minor_units()), format_rfc3339(at), e.transfer->to_string(),
-         "2", "0", e.is_anchor ? "t" : "f", "", ""},
+         "2", "0", e.is_anchor ? "t" : "f", "", "", e.asked_by},
         Order::Kept, ",");
     text += ")\"";
   }
