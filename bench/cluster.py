@@ -56,10 +56,36 @@ class Cluster:
     def sql(self, name, *arguments):
         return run("psql", self.dsn[name], "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments)
 
-    def load(self, workload, batch, connections, users, seconds, rate=0):
+    def create_users(self, users):
+        """And leaves nothing behind that a server would tidy up during the measurements."""
+        self.load("local", 1000, 8, users, 1)
+        for name in self.dsn:
+            self.sql(name, "-c", "vacuum analyze")
+
+    def load(self, workload, batch, connections, users, seconds, rate=0, warm_up=1):
         return json.loads(run(KOSHEL, "bench", "--server", self.url, "--output", "json", "--users", users, "--seconds",
                               seconds, "--workload", workload, "--batch", batch, "--connections", connections, "--rate",
-                              rate))
+                              rate, "--warm-up", warm_up))
+
+    def sample_load(self, *load, **options):
+        """One measurement of load()."""
+        def of_koshel():
+            before = self.metric("orders_finished_total")
+            told = self.load(*load, **options)
+            if told["errors"]:
+                print(f"    answers other than committed: {told['errors']}")
+            return self.metric("orders_finished_total") - before, {
+                "per_second": told["transfers_per_second"], "latency_ms": told["latency_ms"], "errors": told["errors"]}
+        return self.sample(of_koshel)
+
+    def sample(self, load):
+        """One measurement, and what each transfer took of processors and of the servers' logs."""
+        self.checkpoint()
+        wal, cpu = self.wal_bytes(), self.cpu_seconds()
+        done, sample = load()
+        by_role = {role: (seconds - cpu[role]) * 1e6 / done for role, seconds in self.cpu_seconds().items()}
+        return sample | {"wal_bytes": (self.wal_bytes() - wal) / done, "cpu_us": sum(by_role.values()),
+                         "cpu_us_by_role": by_role}
 
     def audit(self):
         run(KOSHEL, "--server", self.url, "audit")
@@ -73,9 +99,10 @@ class Cluster:
     def wal_bytes(self):
         return sum(int(self.sql(name, "-c", "select pg_current_wal_insert_lsn() - '0/0'")) for name in self.dsn)
 
-    def orders_finished(self):
+    def metric(self, name):
+        """Of the coordinator."""
         with urllib.request.urlopen(self.url + "/metrics") as page:
-            return int(float(re.search(r"^koshel_orders_finished_total (\S+)", page.read().decode(), re.MULTILINE)[1]))
+            return int(float(re.search(rf"^koshel_{name} (\S+)", page.read().decode(), re.MULTILINE)[1]))
 
     def cpu_seconds(self):
         """{role: seconds}, of servers with all that they have started."""

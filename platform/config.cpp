@@ -55,6 +55,9 @@ void read_rebalance(ConfigSection section, RebalanceConfig& rebalance) {
   section.number("users_per_move", rebalance.users_per_move, {1, 4096});
   section.number("entries_per_chunk", rebalance.entries_per_chunk, {100, 100'000});
   section.number("moves_in_flight", rebalance.moves_in_flight, {1, 16});
+  section.number("beside_transfers_percent", rebalance.beside_transfers_percent, {1, 100});
+  section.number("beside_transfers_users", rebalance.beside_transfers_users, {1, 4096});
+  section.number("beside_transfers_entries", rebalance.beside_transfers_entries, {100, 100'000});
   section.time("beat_ms", rebalance.beat, {10, kDay});
   section.time("lease_ms", rebalance.lease, {40, kDay});
   section.time("retry_ms", rebalance.retry, {10, kDay});

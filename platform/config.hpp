@@ -59,6 +59,9 @@ struct RebalanceConfig {
   int users_per_move = 500;
   int entries_per_chunk = 10'000;
   int moves_in_flight = 3;
+  int beside_transfers_percent = 25;
+  int beside_transfers_users = 25;
+  int beside_transfers_entries = 500;
   milliseconds beat{500};
   milliseconds lease{5'000};  // without a beat: another coordinator takes over
   milliseconds retry{500};

@@ -51,6 +51,9 @@ RebalanceLimits rebalance_limits(const platform::RebalanceConfig& config) {
   limits.users_per_move = config.users_per_move;
   limits.entries_per_chunk = config.entries_per_chunk;
   limits.moves_in_flight = config.moves_in_flight;
+  limits.beside_orders_percent = config.beside_transfers_percent;
+  limits.beside_orders_users = config.beside_transfers_users;
+  limits.beside_orders_entries = config.beside_transfers_entries;
   limits.beat = config.beat;
   limits.lease = config.lease;
   limits.retry = config.retry;

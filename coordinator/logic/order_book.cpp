@@ -78,6 +78,7 @@ std::vector<AccountId> accounts_of(const Order& order) {
 }
 
 bool OrderBook::submit(OrderId id, Order order, Instant deadline, Instant now) {
+  if (!std::holds_alternative<MoveOrder>(order)) last_from_client_ = now;
   const auto lane_id = lane_of(order);
   auto& lane = lanes_[lane_id];
   if (lane.size == 0) lane.flow = LaneFlow();  // what was, is over

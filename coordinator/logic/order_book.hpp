@@ -95,6 +95,8 @@ class OrderBook {
   void tick(Instant now, Effects& out);
 
   std::vector<LaneId> lanes_waiting() const;
+  // When the newest order came that was a client's. nullopt: none ever did.
+  std::optional<Instant> last_from_client() const { return last_from_client_; }
   std::size_t size() const { return entries_.size(); }
   std::size_t parked() const;
 
@@ -121,6 +123,7 @@ class OrderBook {
 
   BookLimits limits_;
   std::unordered_map<OrderId, Entry> entries_;
+  std::optional<Instant> last_from_client_;
   std::map<LaneId, Lane> lanes_;
   boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
   std::multimap<Instant, OrderId> delayed_;

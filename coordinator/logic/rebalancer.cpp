@@ -92,17 +92,20 @@ void Rebalancer::advance(Instant now, Effects& out) {
 
 void Rebalancer::advance(Move& move, Effects& out, Instant now) {
   if (move.is_busy || move.is_doubtful || !move.orders.empty() || now < move.again_at) return;
+  if (!may_step(now)) return;
+  step_began_ = now;
   const auto waiting = accounts_of(move.open, false);
   if (waiting.empty()) {
-    clean(move, move.open.source, true, out);
+    clean(move, move.open.source, true, now, out);
   } else if (is_cancelling()) {
-    clean(move, move.open.target, false, out);
+    clean(move, move.open.target, false, now, out);
   } else if (!move.is_begun) {
     move.is_busy = true;
     out.emplace_back(BeginArrival{move.open.target, {move.open.move, waiting}});
   } else if (!move.is_copied) {
     move.is_busy = true;
-    CopyChunk copy{move.open.move, move.open.source, move.open.target, {{}, move.entries_max}};
+    const auto entries = std::min(move.entries_max, entries_max(now));
+    CopyChunk copy{move.open.move, move.open.source, move.open.target, {{}, entries}};
     for (const auto& [account, version] : move.copied)
       copy.read.after.push_back({account, version});
     out.emplace_back(std::move(copy));
@@ -111,16 +114,43 @@ void Rebalancer::advance(Move& move, Effects& out, Instant now) {
   }
 }
 
+// ---- how fast
+
+bool Rebalancer::is_beside_orders(Instant now) const {
+  const auto last = book_.last_from_client();
+  return last && now - *last < kQuiet;
+}
+
+bool Rebalancer::may_step(Instant now) const {
+  if (!is_beside_orders(now)) return true;
+  return now >= next_step_ && std::ranges::none_of(moves_, [](const auto& each) {
+           return each.second.is_busy || !each.second.orders.empty();
+         });
+}
+
+void Rebalancer::end_step(Instant now) {
+  const auto took = now - step_began_;
+  next_step_ = now + std::min(took * 100 / limits_.beside_orders_percent - took, kPauseMax);
+}
+
+int Rebalancer::entries_max(Instant now) const {
+  return is_beside_orders(now) ? std::min(limits_.entries_per_chunk, limits_.beside_orders_entries)
+                               : limits_.entries_per_chunk;
+}
+
+// ---- the steps
+
 // Those that went leave their source; those that shall not come after all, their target.
-void Rebalancer::clean(Move& move, ShardId shard, bool is_leaving, Effects& out) {
+void Rebalancer::clean(Move& move, ShardId shard, bool is_leaving, Instant now, Effects& out) {
   move.is_busy = true;
   out.emplace_back(CleanMove{
-      shard,
-      {move.open.move, is_leaving, accounts_of(move.open, is_leaving), limits_.entries_per_chunk}});
+      shard, {move.open.move, is_leaving, accounts_of(move.open, is_leaving), entries_max(now)}});
 }
 
 void Rebalancer::cut_over(Move& move, Instant now) {
+  const auto at_once = is_beside_orders(now) ? limits_.beside_orders_users : INT32_MAX;
   for (const auto& [account, version] : move.copied) {
+    if (static_cast<int>(move.orders.size()) >= at_once) break;
     const auto id = ++last_order_;
     const MoveOrder order{move.open.move, account, move.open.source, move.open.target, version};
     if (book_.submit(id, order, now + limits_.cut_over_max, now)) move.orders.emplace(id, account);
@@ -169,10 +199,11 @@ Rebalancer::Move* Rebalancer::find(MoveId id) {
 }
 
 // The move, if its effect was under way.
-Rebalancer::Move* Rebalancer::resume(MoveId id) {
+Rebalancer::Move* Rebalancer::resume(MoveId id, Instant now) {
   auto* move = find(id);
   if (move == nullptr || !move->is_busy) return nullptr;
   move->is_busy = false;
+  end_step(now);
   return move;
 }
 
@@ -231,7 +262,7 @@ void Rebalancer::on(const MoveTaken& event, Instant now, Effects& out) {
 }
 
 void Rebalancer::on(const ArrivalBegun& event, Instant now, Effects& out) {
-  auto* move = resume(event.move);
+  auto* move = resume(event.move, now);
   if (move == nullptr) return;
   if (!event.reply || !event.reply.value().is_possible) {
     fail(event.reply ? Error{Fault::Retryable, "a target does not expect accounts that move"}
@@ -248,7 +279,7 @@ void Rebalancer::on(const ArrivalBegun& event, Instant now, Effects& out) {
 }
 
 void Rebalancer::on(const ChunkCopied& event, Instant now, Effects& out) {
-  auto* move = resume(event.move);
+  auto* move = resume(event.move, now);
   if (move == nullptr) return;
   if (!event.done) {
     fail(event.done.error());
@@ -275,6 +306,7 @@ void Rebalancer::on(const Finish& finish, Instant now, Effects& out) {
     if (order == move.orders.end()) continue;
     const auto account = order->second;
     move.orders.erase(order);
+    if (move.orders.empty()) end_step(now);
     if (std::holds_alternative<CutOver>(finish.outcome)) {
       succeed();
       move.copied.erase(account);
@@ -293,7 +325,7 @@ void Rebalancer::on(const Finish& finish, Instant now, Effects& out) {
 }
 
 void Rebalancer::on(const MoveCleaned& event, Instant now, Effects& out) {
-  auto* move = resume(event.move);
+  auto* move = resume(event.move, now);
   if (move == nullptr) return;
   const auto left = accounts_of(move->open, false);
   if (!event.reply) {
@@ -313,7 +345,7 @@ void Rebalancer::on(const MoveCleaned& event, Instant now, Effects& out) {
 }
 
 void Rebalancer::on(const MoveEnded& event, Instant now, Effects& out) {
-  auto* move = resume(event.move);
+  auto* move = resume(event.move, now);
   if (move == nullptr) return;
   if (!event.done) fail(event.done.error());
   doubt(*move, event.done ? now : now + limits_.retry);

@@ -12,6 +12,9 @@
 //   Clean the source                  again
 //   End in the directory              read the moves again
 //
+// While clients' orders come in, steps are small and one at a time, with pauses between them, so that
+// moving takes a bounded share of the time.
+//
 // Cancelled: accounts that are not cut over are cleaned at the target and end; the others go on to
 // their end. Paused: no next step.
 
@@ -27,6 +30,10 @@ struct RebalanceLimits {
   int users_per_move = 500;
   int entries_per_chunk = 10'000;
   int moves_in_flight = 3;
+  // While clients' orders come in: of the time, and of one step.
+  int beside_orders_percent = 25;
+  int beside_orders_users = 25;
+  int beside_orders_entries = 500;
   Duration beat = std::chrono::milliseconds(500);
   Duration lease =
       std::chrono::seconds(5);  // a rebalance that nobody beats for so long is taken over
@@ -60,6 +67,8 @@ class Rebalancer {
  private:
   static constexpr OrderId kOwnOrder = OrderId{1} << 63;
   static constexpr Duration kSoon = std::chrono::milliseconds(20);
+  static constexpr Duration kQuiet = std::chrono::seconds(1);     // without a client's order
+  static constexpr Duration kPauseMax = std::chrono::seconds(1);  // between two steps
 
   struct Move {
     OpenMove open;
@@ -76,8 +85,12 @@ class Rebalancer {
   void advance(Instant now, Effects& out);
   void advance(Move& move, Effects& out, Instant now);
   void undo(Move& move, Effects& out);
-  void clean(Move& move, ShardId shard, bool is_leaving, Effects& out);
+  void clean(Move& move, ShardId shard, bool is_leaving, Instant now, Effects& out);
   void cut_over(Move& move, Instant now);
+  bool is_beside_orders(Instant now) const;
+  bool may_step(Instant now) const;
+  void end_step(Instant now);
+  int entries_max(Instant now) const;
   void take(Instant now, Effects& out);
   void add(const OpenMove& open);
   static void doubt(Move& move, Instant again_at);
@@ -90,7 +103,7 @@ class Rebalancer {
     error_.clear();
   }
   Move* find(MoveId id);
-  Move* resume(MoveId id);
+  Move* resume(MoveId id, Instant now);
   bool is_cancelling() const { return state_ == directory::RebalanceState::Cancelling; }
   bool is_running() const { return state_ == directory::RebalanceState::Running; }
   void drop();
@@ -116,7 +129,9 @@ class Rebalancer {
   bool has_leftovers_ = true;
   bool is_ending_ = false;
   Instant next_take_{};
-  Instant again_at_{};  // after a failure that is no move's
+  Instant step_began_{};  // the newest one
+  Instant next_step_{};   // beside orders
+  Instant again_at_{};    // after a failure that is no move's
   std::int64_t entries_copied_ = 0;
   std::int64_t entries_ = 0;  // copied and not told yet
   std::int64_t told_ = 0;     // with the last beat

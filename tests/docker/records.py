@@ -48,6 +48,9 @@ create table if not exists participants (incarnation integer, sequence integer, 
 create table if not exists applied (incarnation integer, sequence integer, shard integer);
 create table if not exists leftovers (place text, what text);  -- prepared transactions, holds, moves
 """
+# All that was read of the databases, before it is read anew.
+FORGET_DATABASES = "".join(f"delete from {table};" for table in (
+    "shards", "users", "accounts", "entries", "decided", "participants", "applied", "leftovers"))
 INDEXES = """
 create index if not exists told_key on told (key);
 create index if not exists entries_place on entries (account, version);
@@ -93,6 +96,8 @@ class Records:
     # ---- the databases, when all is at rest
 
     def read_databases(self, cluster):
+        with self.lock:
+            self.database.executescript(FORGET_DATABASES)
         self.note("shards", *cluster.sql("directory", "select id, name from shards"))
         self.note("users", *cluster.sql("directory", "select id, name, shard from users"))
         self.note("decided", *cluster.sql("directory", "select incarnation, sequence, is_commit::int from decided"))
