@@ -1,11 +1,12 @@
 #include "platform/ldap/ldap_connection.hpp"
 
 #include <ldap.h>
-#include <sys/socket.h>
+#include <poll.h>
 #include <sys/time.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 
@@ -23,23 +24,54 @@ timeval to_timeval(milliseconds time) {
           static_cast<suseconds_t>(microseconds(time - seconds).count())};
 }
 
-// libldap waits for the first byte of an answer with a time-out, but for the rest of a TLS record
-// without one.
-int limit_socket(LDAP* handle, Sockbuf* buffer, LDAPURLDesc*, sockaddr*, ldap_conncb*) {
+// libldap bounds the wait for an answer's first byte only: a TLS handshake that nobody answers would
+// go on for ever, at full speed with GnuTLS. So each read and write of the socket passes through
+// here, and waits until an instant at most.
+bool wait_for_socket(Sockbuf_IO_Desc* layer, short what) {
   ber_socket_t socket = -1;
-  ber_sockbuf_ctrl(buffer, LBER_SB_OPT_GET_FD, &socket);
-  timeval* time = nullptr;
-  INVARIANT(ldap_get_option(handle, LDAP_OPT_TIMEOUT, &time) == LDAP_OPT_SUCCESS &&
-            time != nullptr);
-  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, time, sizeof *time);
-  setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, time, sizeof *time);
-  ldap_memfree(time);
-  return LDAP_SUCCESS;
+  ber_sockbuf_ctrl(layer->sbiod_sb, LBER_SB_OPT_GET_FD, &socket);
+  const auto until = *static_cast<const Instant*>(layer->sbiod_pvt);
+  pollfd watched{socket, what, 0};
+  for (;;) {
+    const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
+    const int found = poll(&watched, 1, static_cast<int>(std::max(left, milliseconds(0)).count()));
+    if (found > 0) return true;
+    if (found < 0 && errno == EINTR) continue;
+    if (found == 0) errno = ETIMEDOUT;
+    return false;
+  }
 }
 
-void leave_socket(LDAP*, Sockbuf*, ldap_conncb*) {}
+ber_slen_t read_in_time(Sockbuf_IO_Desc* layer, void* buffer, ber_len_t size) {
+  return wait_for_socket(layer, POLLIN) ? LBER_SBIOD_READ_NEXT(layer, buffer, size) : -1;
+}
 
-ldap_conncb on_connect{limit_socket, leave_socket, nullptr};  // libldap keeps the address
+ber_slen_t write_in_time(Sockbuf_IO_Desc* layer, void* buffer, ber_len_t size) {
+  return wait_for_socket(layer, POLLOUT) ? LBER_SBIOD_WRITE_NEXT(layer, buffer, size) : -1;
+}
+
+int set_up_layer(Sockbuf_IO_Desc* layer, void* until) {
+  layer->sbiod_pvt = until;
+  return 0;
+}
+
+int remove_layer(Sockbuf_IO_Desc*) {
+  return 0;
+}
+
+int control_layer(Sockbuf_IO_Desc* layer, int option, void* argument) {
+  return LBER_SBIOD_CTRL_NEXT(layer, option, argument);
+}
+
+Sockbuf_IO in_time{set_up_layer, remove_layer,  control_layer,
+                   read_in_time, write_in_time, remove_layer};
+
+int on_connected(LDAP*, Sockbuf* socket, LDAPURLDesc*, sockaddr*, ldap_conncb* callback) {
+  constexpr int kBelowTls = LBER_SBIOD_LEVEL_TRANSPORT - 1;
+  return ber_sockbuf_add_io(socket, &in_time, kBelowTls, callback->lc_arg);
+}
+
+void on_closed(LDAP*, Sockbuf*, ldap_conncb*) {}
 
 // Answers to a bind that speak of the one who asks, not of the server. Servers say "locked",
 // "expired" and "may not log in" with various of them.
@@ -70,6 +102,11 @@ LdapEntry to_entry(LDAP* handle, LDAPMessage* message, const std::string& attrib
 
 }  // namespace
 
+struct LdapConnection::SocketWatch {
+  Instant until;
+  ldap_conncb callback{on_connected, on_closed, &until};
+};
+
 void init_ldap() {
   // No ldap.conf, no ~/.ldaprc, no LDAPTLS_REQCERT=never.
   setenv("LDAPNOINIT", "1", 1);
@@ -81,13 +118,26 @@ void LdapConnection::Close::operator()(ldap* handle) const {
   ldap_unbind_ext(handle, nullptr, nullptr);
 }
 
+LdapConnection::LdapConnection(const LdapConfig& config, std::string url, Instant deadline)
+    : config_(&config),
+      url_(std::move(url)),
+      deadline_(deadline),
+      watch_(std::make_unique<SocketWatch>()) {}
+
+LdapConnection::~LdapConnection() = default;
+LdapConnection::LdapConnection(LdapConnection&&) noexcept = default;
+
 Result<LdapConnection> LdapConnection::open(const LdapConfig& config, const std::string& url,
                                             Instant deadline) {
   LdapConnection connection(config, url, deadline);
   KOSHEL_TRY(connection.create());
-  KOSHEL_TRY(connection.limit_time());
+  KOSHEL_TRY(connection.limit_time(config.connect_timeout));
+  auto* handle = connection.handle_.get();
+  if (const int code = ldap_connect(handle); code != LDAP_SUCCESS) {
+    return connection.error("connecting", code);
+  }
   if (config.start_tls) {
-    const int code = ldap_start_tls_s(connection.handle_.get(), nullptr, nullptr);
+    const int code = ldap_start_tls_s(handle, nullptr, nullptr);
     if (code != LDAP_SUCCESS) return connection.error("StartTLS", code);
   }
   return connection;
@@ -111,7 +161,7 @@ Result<void> LdapConnection::create() {
       {LDAP_OPT_X_TLS_REQUIRE_CERT, &demand},
       {LDAP_OPT_X_TLS_PROTOCOL_MIN, &tls_min},
       {LDAP_OPT_X_TLS_CACERTFILE, config_->ca_file.c_str()},
-      {LDAP_OPT_CONNECT_CB, &on_connect},
+      {LDAP_OPT_CONNECT_CB, &watch_->callback},
   };
   for (const auto& [option, value] : options) {
     INVARIANT(ldap_set_option(handle, option, value) == LDAP_OPT_SUCCESS);
@@ -125,20 +175,20 @@ Result<void> LdapConnection::create() {
 }
 
 // Each call has its own time, and all of them together the deadline.
-Result<void> LdapConnection::limit_time() {
-  const auto left =
-      std::chrono::duration_cast<milliseconds>(deadline_ - std::chrono::steady_clock::now());
+Result<void> LdapConnection::limit_time(milliseconds most) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto left = std::min(most, std::chrono::duration_cast<milliseconds>(deadline_ - now));
   if (left < milliseconds(1)) return Error{Fault::Unavailable, url_ + ": its turn came too late"};
-  const auto connect = to_timeval(std::min(left, config_->connect_timeout));
-  const auto operation = to_timeval(std::min(left, config_->operation_timeout));
-  ldap_set_option(handle_.get(), LDAP_OPT_NETWORK_TIMEOUT, &connect);
-  ldap_set_option(handle_.get(), LDAP_OPT_TIMEOUT, &operation);
+  const auto time = to_timeval(left);
+  ldap_set_option(handle_.get(), LDAP_OPT_NETWORK_TIMEOUT, &time);
+  ldap_set_option(handle_.get(), LDAP_OPT_TIMEOUT, &time);
+  watch_->until = now + left;
   return success();
 }
 
 Result<bool> LdapConnection::bind(const std::string& dn, std::string_view password) {
   if (password.empty()) return false;
-  KOSHEL_TRY(limit_time());
+  KOSHEL_TRY(limit_time(config_->operation_timeout));
   berval credentials{password.size(), const_cast<char*>(password.data())};  // read only
   const int code = ldap_sasl_bind_s(handle_.get(), dn.c_str(), LDAP_SASL_SIMPLE, &credentials,
                                     nullptr, nullptr, nullptr);
@@ -148,7 +198,7 @@ Result<bool> LdapConnection::bind(const std::string& dn, std::string_view passwo
 }
 
 Result<LdapFound> LdapConnection::search(const LdapSearch& search) {
-  KOSHEL_TRY(limit_time());
+  KOSHEL_TRY(limit_time(config_->operation_timeout));
   const bool is_entry = search.scope == LdapScope::Entry;
   auto attribute = search.attribute;
   std::array<char*, 2> attributes{attribute.data(), nullptr};

@@ -44,9 +44,13 @@ struct LdapSearch {
 // of no use then.
 class LdapConnection {
  public:
-  // With StartTLS if the config wants it; else it connects with the first call.
+  // Connects, TLS included.
   static Result<LdapConnection> open(const LdapConfig& config, const std::string& url,
                                      Instant deadline);
+
+  ~LdapConnection();
+  LdapConnection(LdapConnection&&) noexcept;
+  LdapConnection& operator=(LdapConnection&&) = delete;
 
   void set_deadline(Instant deadline) { deadline_ = deadline; }  // of what is called next
   // False: the server refuses them. An empty password is refused here: a server would take the call
@@ -59,16 +63,17 @@ class LdapConnection {
   struct Close {
     void operator()(ldap* handle) const;
   };
+  struct SocketWatch;  // what bounds reads and writes
 
-  LdapConnection(const LdapConfig& config, std::string url, Instant deadline)
-      : config_(&config), url_(std::move(url)), deadline_(deadline) {}
+  LdapConnection(const LdapConfig& config, std::string url, Instant deadline);
   Result<void> create();
-  Result<void> limit_time();
+  Result<void> limit_time(milliseconds most);
   Error error(const std::string& what, int code) const;
 
   const LdapConfig* config_;
   std::string url_;
   Instant deadline_;
+  std::unique_ptr<SocketWatch> watch_;  // outlives the handle, which knows its address
   std::unique_ptr<ldap, Close> handle_;
 };
 

@@ -129,7 +129,9 @@ AccessApi::Proven<directory::Session> AccessApi::open_by_ldap(directory::NewSess
         context_.ldap->prove(std::move(place), session.source.name, std::move(password), until);
     const auto proof = co_await std::move(proving);
     // Whoever leaves LDAP no time for an answer would have any number of attempts.
-    const bool had_time = until - asked >= context_.api.config.auth.ldap.operation_timeout;
+    const auto& config = context_.api.config;
+    const bool had_time = until - asked >= std::min(config.auth.ldap.operation_timeout,
+                                                    config.coordinator.deadline / 2);
     if (!proof && had_time) {
       auto excusing = context_.store.excuse(session.source);
       const auto excused = co_await std::move(excusing);

@@ -29,7 +29,7 @@ TEST(LdapText, DnValuesEscapeWhatDnsAreMadeOf) {
 }
 
 TEST(LdapText, EscapedDnValuesAreOneComponentWithTheirOldContent) {
-  for (const auto& value : {"a,b=c"s, "x,ou=admins"s, "\\,"s, "a+cn=b"s, "ж é"s}) {
+  for (const auto& value : {"a,b=c"s, "x,ou=admins"s, "\\,"s, "a+cn=b"s}) {
     const auto dn = "uid=" + *dn_value(value) + ",dc=example";
     const auto normal = normal_dn(dn);
     ASSERT_TRUE(normal) << dn;
