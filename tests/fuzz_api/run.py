@@ -14,7 +14,7 @@ import tempfile
 
 from tests.support.harness import ROOT, Client, cluster
 
-SCHEMATHESIS = pathlib.Path(sys.argv[1])
+SCHEMATHESIS = pathlib.Path(sys.argv[1]).absolute()
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance",
           "response_headers_conformance", "response_schema_conformance", "negative_data_rejection",
           "unsupported_method", "ignored_auth")
