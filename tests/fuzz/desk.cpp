@@ -39,14 +39,15 @@ coordinator::Caller admin() {
 Desk::Desk(platform::AuthMode mode)
     : config_(config_of(mode)),
       directory_(loop_.get_executor(), config_.directory, "fuzz"),
-      service_(loop_, config_, directory_, Incarnation(1), [](const std::string&) {}),
+      service_(loop_, config_, nullptr, directory_, Incarnation(1), [](const std::string&) {}),
       api_({service_, service_.routes(), config_}, loop_.get_executor(), directory_,
            Incarnation(1)),
-      access_store_(directory_, {}),
-      gate_(loop_.get_executor(), access_store_, config_),
+      access_store_(directory_, {}, directory::ProvenBy::Password),
+      gate_(loop_.get_executor(), access_store_, nullptr, config_),
       passwords_(loop_.get_executor(), config_.auth.passwords),
-      staff_({{service_, service_.routes(), config_}, access_store_, gate_, passwords_}),
-      access_({{service_, service_.routes(), config_}, access_store_, gate_, passwords_}) {}
+      staff_({{service_, service_.routes(), config_}, access_store_, gate_, passwords_, nullptr}),
+      access_({{service_, service_.routes(), config_}, access_store_, gate_, passwords_, nullptr}) {
+}
 
 HttpResponse Desk::finish(coordinator::Respond respond) {
   std::optional<HttpResponse> response;
