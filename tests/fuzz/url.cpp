@@ -5,12 +5,14 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace koshel;
-  const auto parsed = platform::parse_url(fuzz::text_of(data, size));
+  const std::string text(fuzz::text_of(data, size));
+  const auto parsed = platform::parse_url(text);
   if (!parsed) {
     INVARIANT(!parsed.error().context.empty());
     return 0;
   }
-  const auto& [host, port, prefix] = parsed.value();
+  const auto& [is_tls, host, port, prefix] = parsed.value();
+  INVARIANT(is_tls == text.starts_with("https://"));
   INVARIANT(!host.empty());
   const int number = std::stoi(port);
   INVARIANT(number >= 1 && number <= 65535);
