@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -40,10 +41,7 @@ constexpr std::size_t kFirstBytes = std::size_t{4} << 10;  // read at once, of a
 constexpr std::size_t kMoreBytes = std::size_t{64} << 10;
 
 std::string random_id(std::mt19937_64& random) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string id;
-  for (auto bits = random(); id.size() < 16; bits >>= 4) id += kDigits[bits & 15];
-  return id;
+  return fmt::format("{:016x}", random());
 }
 
 bool is_request_id(std::string_view text) {

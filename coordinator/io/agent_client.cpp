@@ -7,9 +7,7 @@ namespace asio = boost::asio;
 asio::awaitable<Result<std::string>> AgentClient::send(platform::HttpRequest request,
                                                        Instant deadline) {
   if (!is_trusted_) {
-    co_return Error{Fault::Unavailable,
-                    "an agent's URL begins with https:// exactly if the coordinators have "
-                    "coordinator.agent_tls"};
+    co_return Error{Fault::Unavailable, kAgentUrlRule};
   }
   const auto left = std::chrono::ceil<platform::milliseconds>(
       std::min(deadline, std::chrono::steady_clock::now() + timeout_) -

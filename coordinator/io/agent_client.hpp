@@ -9,6 +9,9 @@
 
 namespace koshel::coordinator {
 
+inline constexpr const char* kAgentUrlRule =
+    "an agent's URL begins with https:// exactly if the coordinators have coordinator.agent_tls";
+
 class AgentClient {
  public:
   struct Options {

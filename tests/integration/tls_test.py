@@ -150,9 +150,8 @@ class ApiTest(unittest.TestCase):
                 half = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
                 half.sendall(b"\x16\x03\x01" if i % 2 else b"")
                 silent.append(half)
-            with contextlib.closing(server.client()) as late:
-                reply = late.get("/readyz")
-            self.assertEqual((reply.status, reply.code), (503, "OVERLOADED"))
+            with contextlib.closing(server.client()) as late:  # the oldest half handshake gives way to it
+                self.assertEqual(late.get("/readyz").status, 200)
             self.assertEqual(client.get("/readyz").status, 200)
             for half in silent:
                 self.assertEqual(half.recv(1), b"")

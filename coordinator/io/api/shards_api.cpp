@@ -69,6 +69,9 @@ asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, 
   if (!target) {
     co_return Problem{ProblemCode::ValidationError, "agent: " + target.error().context};
   }
+  if (target.value().is_tls != context_.config.coordinator.agent_tls.is_on()) {
+    co_return Problem{ProblemCode::ValidationError, kAgentUrlRule};
+  }
   const auto agent = context_.service.shards().connect(target.value());
   auto pending = agent->status(deadline);
   const auto status = co_await std::move(pending);
