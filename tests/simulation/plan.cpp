@@ -50,7 +50,7 @@ void draw_moves(Plan& plan, Chance& chance) {
   limits.retry = chance.one_of<Duration>({milliseconds(50), milliseconds(500)});
   limits.retries_max = chance.one_of<int>({3, 600, 600});
   limits.cut_over_max = chance.one_of<Duration>({milliseconds(200), seconds(2), seconds(5)});
-  limits.beside_orders_percent = chance.one_of<int>({10, 50, 100});
+  limits.beside_orders_percent = chance.one_of<int>({50, 100});
   limits.beside_orders_users = static_cast<int>(chance.between(1, 20));
   limits.beside_orders_entries = static_cast<int>(chance.between(1, 100));
   if (chance.is_hit(0.15)) return;
