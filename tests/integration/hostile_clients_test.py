@@ -14,7 +14,7 @@ import urllib.parse
 
 from tests.support.api_case import ApiCase
 from tests.support.background import Background
-from tests.support.harness import BIN, Client, free_port, wait_until
+from tests.support.harness import BIN, Client, free_port, is_ready, wait_until
 from tests.support.psql import Psql
 
 CONNECTIONS_MAX = 1024       # the config's default
@@ -101,12 +101,7 @@ class LimitedCoordinator:
 
     def is_ready(self):
         assert self.process.poll() is None, "the coordinator with limits ended"
-        with contextlib.closing(Client(self.url).connection) as connection:
-            try:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
-            except OSError:
-                return False
+        return is_ready(self.url)
 
     def close(self):
         self.process.kill()

@@ -8,7 +8,7 @@ import unittest
 import urllib.parse
 import uuid
 
-from tests.support.harness import BIN, Client, cluster, free_port, wait_until
+from tests.support.harness import BIN, Client, cluster, free_port, is_ready, wait_until
 from tests.support.openapi import OpenApi
 
 # Of "first admin's password", by libsodium, with parameters that no config allows: a login raises them.
@@ -48,12 +48,7 @@ class AskingCoordinator:
 
     def is_ready(self):
         assert self.process.poll() is None, f"it ended; see {self.config.with_suffix('.log')}"
-        with contextlib.closing(Client(self.url).connection) as connection:
-            try:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
-            except OSError:
-                return False
+        return is_ready(self.url)
 
     def stop(self):
         self.process.kill()

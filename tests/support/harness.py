@@ -121,6 +121,15 @@ class Client:
         return self.post("/v1/transfers", {"from": payer, "to": payee, "amount": amount}, **headers)
 
 
+def is_ready(url):
+    """Whether the coordinator there serves yet."""
+    with contextlib.closing(Client(url)) as client:
+        try:
+            return client.get("/readyz").status == 200
+        except OSError:
+            return False
+
+
 def told_password(text):
     """The admin's, of what `koshel cluster up` printed; None if it told none."""
     told = dict(line.split(": ", 1) for line in text.splitlines() if line.startswith("admin "))
