@@ -33,6 +33,9 @@ class Cluster:
     def _status(self):
         return json.loads(run(KOSHEL, "cluster", "status", "--dir", DIR, "--output", "json"))
 
+    def daemon_urls(self):
+        return [process["url"] for process in self._status()["processes"] if process.get("url")]
+
     def destroy(self):
         subprocess.run([str(KOSHEL), "cluster", "destroy", "--dir", str(DIR)], capture_output=True)
 

@@ -1,6 +1,7 @@
 #include "platform/crash_points.hpp"
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 
@@ -32,6 +33,7 @@ json::object to_json(const CrashPoint& point) {
   }
   return {{"point", point.name()},
           {"passed", point.passed()},
+          {"passed_at_us", point.passed_at()},
           {"actions", std::move(actions)},
           {"armed", std::move(armed)}};
 }
@@ -66,7 +68,9 @@ bool CrashPoint::arm(CrashAction action) {
 }
 
 bool CrashPoint::pass() {
+  using std::chrono::microseconds, std::chrono::system_clock;
   ++passed_;
+  passed_at_ = std::chrono::floor<microseconds>(system_clock::now().time_since_epoch()).count();
   const auto action = armed_.exchange(CrashAction::None);
   if (action == CrashAction::None) return false;
   std::fprintf(stderr, "crash point %s fires\n", name_);  // the log is the loop's

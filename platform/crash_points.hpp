@@ -64,6 +64,9 @@ class CrashPoint {
   const char* name() const { return name_; }
   Kind kind() const { return kind_; }
   std::int64_t passed() const { return passed_; }
+  std::int64_t passed_at() const {
+    return passed_at_;
+  }  // last; in microseconds since 1970, 0: never
   CrashAction armed() const { return armed_; }
 
  private:
@@ -71,6 +74,7 @@ class CrashPoint {
   Kind kind_;
   CrashPoint* next_;
   std::atomic<std::int64_t> passed_ = 0;
+  std::atomic<std::int64_t> passed_at_ = 0;
   std::atomic<CrashAction> armed_ = CrashAction::None;
 };
 

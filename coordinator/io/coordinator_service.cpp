@@ -19,6 +19,9 @@ namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(2);
 constexpr auto kRefreshWhenDown = std::chrono::milliseconds(200);
+// From some hundred orders on, what a round costs by itself is small beside what they cost
+// (docs/performance.md).
+constexpr std::size_t kBesideOrdersMin = 200;
 
 BookLimits book_limits(const platform::CoordinatorConfig& config) {
   BookLimits limits;
@@ -32,6 +35,7 @@ RoundLimits round_limits(const platform::CoordinatorConfig& config) {
   RoundLimits limits;
   limits.local_in_flight = config.lanes.local_rounds_in_flight;
   limits.cross_in_flight = config.lanes.cross_rounds_in_flight;
+  limits.beside_orders_min = kBesideOrdersMin;
   limits.local_orders_max = config.lanes.local_round_transfers_max;
   limits.cross_orders_max = config.lanes.cross_round_transfers_max;
   limits.settle_wait = config.settle_wait;

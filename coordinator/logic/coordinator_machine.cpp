@@ -147,7 +147,8 @@ void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
   log_.tick(cross_.finished(local_.finished(last_sequence_)), now, out);
 }
 
-// A lane takes what is queued the moment it may have another round in flight. No timer gathers.
+// A lane takes what is queued the moment it may have another round in flight. No timer gathers:
+// orders that are too few for a round beside another one go when that one has ended.
 void CoordinatorMachine::dispatch(Instant now, Effects& out) {
   for (const auto& lane : local_.take_ended()) --in_flight_[lane];
   for (const auto& lane : cross_.take_ended()) --in_flight_[lane];
@@ -162,7 +163,12 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
     }
     const auto max =
         lane.kind == LaneKind::Local ? limits_.local_in_flight : limits_.cross_in_flight;
-    while (in_flight_[lane] < max && start_round(lane, now, out)) ++in_flight_[lane];
+    auto& in_flight = in_flight_[lane];
+    const auto may_start = [&] {
+      return in_flight == 0 ||
+             (in_flight < max && book_.waiting(lane) >= limits_.beside_orders_min);
+    };
+    while (may_start() && start_round(lane, now, out)) ++in_flight;
   }
 }
 

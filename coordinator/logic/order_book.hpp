@@ -95,6 +95,7 @@ class OrderBook {
   void tick(Instant now, Effects& out);
 
   std::vector<LaneId> lanes_waiting() const;
+  std::size_t waiting(const LaneId& lane) const { return lanes_.at(lane).queue.size(); }
   // When the newest order came that was a client's. nullopt: none ever did.
   std::optional<Instant> last_from_client() const { return last_from_client_; }
   std::size_t size() const { return entries_.size(); }

@@ -19,7 +19,6 @@ from tests.support.typist import Typist
 from tests.support.watch import ProcessWatch, processes_with
 
 DONE, REFUSED, USAGE, UNAVAILABLE, UNKNOWN = range(5)
-SECONDS_TO_DIE = 5.0  # of a token, everywhere
 CONTROL = [chr(code) for code in (*range(0x00, 0x20), *range(0x7F, 0xA0), 0x202E, 0x2028) if chr(code) != "\n"]
 
 shared = None
@@ -152,14 +151,14 @@ class WholeLifeTest(AccessConsoleCase):
         self.assertIn("nothing was changed", shown)
         self.assertTrue(self.is_alive(other))
         self.types(["passwd"], (current, first), (new, second), (again, second), home=home)
-        wait_until(lambda: not self.is_alive(other), "the other session ends", SECONDS_TO_DIE)
+        wait_until(lambda: not self.is_alive(other), "the other session ends")
         self.ends(DONE, "get", "-n", anna, home=home)
         self.ends(REFUSED, "login", "-n", anna, "--password-stdin", stdin=first, words=["name or password is wrong"],
                   home="elsewhere")
 
         self.ends(DONE, "logout", home=home)
         self.assertFalse(self.token_file(home).exists())
-        wait_until(lambda: not self.is_alive(token), "the token is dead", SECONDS_TO_DIE)
+        wait_until(lambda: not self.is_alive(token), "the token is dead")
         self.ends(REFUSED, "whoami", words=["UNAUTHENTICATED", "koshel login"], home=home)
         self.ends(REFUSED, "logout", words=["nobody is logged in"], home=home)
         self.types(["login", "-n", anna], (f"Password of {anna}: ", second), home=home)
@@ -344,7 +343,7 @@ class ApiTokenTest(AccessConsoleCase):
             self.ends(REFUSED, "shard", "drain", "shard-1", home=home, KOSHEL_TOKEN=token, words=["for role admin"])
             self.ends(REFUSED, "logout", home=home, KOSHEL_TOKEN=token, words=["an API token does not log out"])
             self.as_admin("token", "revoke", str(row["id"]))
-            wait_until(lambda: not self.is_alive(token), "it is dead", SECONDS_TO_DIE)
+            wait_until(lambda: not self.is_alive(token), "it is dead")
             self.ends(REFUSED, *by_file, "get", "-n", name, home=home, words=["UNAUTHENTICATED"])
 
     def test_programs_that_the_console_starts_have_no_token(self):
@@ -382,10 +381,10 @@ class StaffTest(AccessConsoleCase):
             return json.loads(shared.run("--output", "json", "whoami", home=home).stdout)["roles"]
 
         self.as_admin("roles", "set", "-n", name, "teller", "auditor")
-        wait_until(lambda: set(roles()) > {"teller"} and "auditor" in roles(), "the roles are known", SECONDS_TO_DIE)
+        wait_until(lambda: set(roles()) > {"teller"} and "auditor" in roles(), "the roles are known")
         self.ends(DONE, "deposit", "-n", name, "1", home=home)
         self.as_admin("roles", "set", "-n", name, "user")
-        wait_until(lambda: roles() == ["user"], "the roles are gone", SECONDS_TO_DIE)
+        wait_until(lambda: roles() == ["user"], "the roles are gone")
         self.ends(REFUSED, "deposit", "-n", name, "1", home=home, words=["PERMISSION_DENIED"])
 
     def test_the_audit_log_tells_who_did_it(self):

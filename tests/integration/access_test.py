@@ -8,7 +8,7 @@ import tempfile
 import threading
 import unittest
 
-from tests.support.access_case import ADMIN_PASSWORD, SECONDS_TO_DIE, WEAK_HASH, AccessCase, AskingCoordinator, quoted
+from tests.support.access_case import ADMIN_PASSWORD, WEAK_HASH, AccessCase, AskingCoordinator, quoted
 from tests.support.harness import BIN, wait_until
 
 OWNER, OTHER, TELLER, AUDITOR, ADMIN, SERVICE, NOBODY = (
@@ -238,10 +238,10 @@ class SessionsTest(AccessCase):
         changed = user.call("PUT", f"/v1/users/{user.name}/password",
                             {"password": "another good one", "current_password": user.password})
         self.assertEqual(changed.status, 204, changed.text)
-        wait_until(lambda: alive() == {"session", "kept robot"}, "revoked tokens are dead", SECONDS_TO_DIE)
+        wait_until(lambda: alive() == {"session", "kept robot"}, "revoked tokens are dead")
         self.assertEqual(user.call("POST", "/v1/logout").status, 204)
         self.assert_code(user.call("GET", "/v1/whoami"), 401, "UNAUTHENTICATED")
-        wait_until(lambda: alive() == {"kept robot"}, "a session that logged out is dead", SECONDS_TO_DIE)
+        wait_until(lambda: alive() == {"kept robot"}, "a session that logged out is dead")
         self.assert_code(self.try_login(user.name, user.password), 401, "UNAUTHENTICATED")
         self.assertEqual(self.try_login(user.name, "another good one").status, 200)
 
@@ -249,7 +249,7 @@ class SessionsTest(AccessCase):
         staff = self.make_staff("auditor")
         self.assertEqual(staff.call("GET", "/v1/admin/shards").status, 200)
         self.admin.call("PUT", f"/v1/admin/roles/{staff.name}", {"roles": []})
-        wait_until(lambda: staff.call("GET", "/v1/admin/shards").status == 403, "the role is gone", SECONDS_TO_DIE)
+        wait_until(lambda: staff.call("GET", "/v1/admin/shards").status == 403, "the role is gone")
 
     def test_tokens_that_are_none(self):
         good = self.admin.token

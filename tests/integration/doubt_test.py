@@ -15,7 +15,7 @@ from tests.support.doubt_case import DoubtCase
 from tests.support.harness import Client, cluster, wait_until
 from tests.support.lossy_proxy import lossy_proxy
 from tests.support.reckoning import Reckoning
-from tests.support.witness import NewUser, Transfer, Witnesses, meaning, transfer_paths
+from tests.support.witness import NewUser, Witnesses, meaning, transfer_paths
 
 MIDWAY = {"Koshel_Deadline_Ms": 2000}  # passes while a lock holds the round up
 

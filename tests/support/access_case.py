@@ -15,7 +15,6 @@ from tests.support.openapi import OpenApi
 WEAK_HASH = ("$argon2id$v=19$m=1024,t=1,p=1$jYbLli0glycoJhHMwXQQ+w"
              "$bV6JQxN2WUlnoQQhKeemuPzpU3QXkjpHRUGxVJ6lTXk")
 ADMIN_PASSWORD = "first admin's password"
-SECONDS_TO_DIE = 5.0  # of a token, everywhere
 
 
 def quoted(text):

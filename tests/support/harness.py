@@ -69,7 +69,9 @@ def meaning(answer):
 
 
 class Client:
-    """One kept-alive connection to a coordinator."""
+    """One kept-alive connection to a coordinator, opened anew where it was silent for so long that it may be closed."""
+
+    SILENT_MAX = 60  # seconds; the coordinator's idle_timeout_ms is 75,000
 
     def __init__(self, url, timeout=60, ca_file=None):
         parsed = urllib.parse.urlparse(url)
@@ -78,6 +80,7 @@ class Client:
                 parsed.hostname, parsed.port, timeout=timeout, context=ssl.create_default_context(cafile=ca_file))
         else:
             self.connection = http.client.HTTPConnection(parsed.hostname, parsed.port, timeout=timeout)
+        self.used_at = time.monotonic()
 
     def call(self, method, path, body=None, **headers):
         data = None
@@ -86,6 +89,9 @@ class Client:
             data = body if isinstance(body, (bytes, str)) else json.dumps(body)
             data = data.encode() if isinstance(data, str) else data
             all_headers.setdefault("Content-Type", "application/json")
+        if time.monotonic() - self.used_at > self.SILENT_MAX:
+            self.connection.close()
+        self.used_at = time.monotonic()
         try:
             self.connection.request(method, path, data, all_headers)
             response = self.connection.getresponse()

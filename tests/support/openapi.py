@@ -95,7 +95,7 @@ class OpenApi:
             assert reply.text == "", f"{what}: an answer to HEAD has no body"
             return
         value = reply.json if media.endswith("json") else reply.text
-        self._validate(what, content[media]["schema"], value)
+        self._validate(what, content[media].get("schema", {}), value)
 
     # ---- the document
 

@@ -55,7 +55,11 @@ TokenHash hash_of_token(std::string_view token) {
 
 Gate::Gate(asio::any_io_executor loop, directory::AccessStore& store, SessionRoles* roles,
            const platform::Config& config)
-    : loop_(std::move(loop)), store_(store), roles_(roles), config_(config) {}
+    : loop_(std::move(loop)),
+      store_(store),
+      roles_(roles),
+      config_(config),
+      cache_(config.auth.token_cache, static_cast<std::size_t>(config.auth.tokens_cached_max)) {}
 
 std::optional<Caller> Gate::remembered(const platform::HttpRequest& request) {
   if (config_.auth.mode == platform::AuthMode::None) return Caller::anyone();
@@ -63,16 +67,10 @@ std::optional<Caller> Gate::remembered(const platform::HttpRequest& request) {
   if (authorization == nullptr) return std::nullopt;
   const auto token = token_in(*authorization);
   if (!token) return std::nullopt;
-  const auto found = known_.find(*token);
-  if (found == known_.end()) return std::nullopt;
-  auto& known = found->second;
-  const auto age = request.received - known.asked;
-  if (age >= config_.auth.token_cache) return std::nullopt;
-  if (age >= config_.auth.token_cache / 2 && !known.is_asking) {
-    known.is_asking = true;
-    asio::co_spawn(loop_, ask_again(*token), platform::end_on_failure);
-  }
-  return known.caller;
+  auto found = cache_.find(*token, request.received);
+  if (!found) return std::nullopt;
+  if (found->is_to_ask) asio::co_spawn(loop_, ask_again(*token), platform::end_on_failure);
+  return std::move(found->caller);
 }
 
 asio::awaitable<Checked<Caller>> Gate::ask(std::optional<std::string> authorization,
@@ -87,12 +85,15 @@ asio::awaitable<Checked<Caller>> Gate::ask(std::optional<std::string> authorizat
 }
 
 asio::awaitable<Checked<Caller>> Gate::find(TokenHash token, Instant deadline) {
-  const auto asked = std::chrono::steady_clock::now();
+  const auto question = cache_.question(token, std::chrono::steady_clock::now());
   auto pending = store_.find_token(token, deadline);
   const auto owner = co_await std::move(pending);
-  if (!owner) co_return directory_problem(owner.error());
+  if (!owner) {
+    cache_.fail(question);
+    co_return directory_problem(owner.error());
+  }
   if (!owner.value()) {
-    known_.erase(token);
+    cache_.answer(question, std::nullopt);
     co_return unauthenticated("the token is unknown, has expired or was revoked; log in again");
   }
   auto found = *owner.value();
@@ -100,7 +101,7 @@ asio::awaitable<Checked<Caller>> Gate::find(TokenHash token, Instant deadline) {
     auto keeping = roles_->keep_young(std::move(found));
     auto kept = co_await std::move(keeping);
     if (!kept) {
-      known_.erase(token);
+      cache_.answer(question, std::nullopt);
       co_return kept.error();
     }
     found = std::move(kept.value());
@@ -108,8 +109,7 @@ asio::awaitable<Checked<Caller>> Gate::find(TokenHash token, Instant deadline) {
   Caller caller{
       found.name, found.roles,      found.is_session ? Caller::How::Session : Caller::How::ApiToken,
       token,      found.expires_at, found.token};
-  make_room();
-  known_.insert_or_assign(token, Known{caller, asked});
+  cache_.answer(question, caller);
   co_return caller;
 }
 
@@ -118,14 +118,6 @@ asio::awaitable<void> Gate::ask_again(TokenHash token) {
   const auto deadline = std::chrono::steady_clock::now() + config_.coordinator.directory_timeout;
   auto pending = find(token, deadline);
   co_await std::move(pending);
-  if (const auto found = known_.find(token); found != known_.end()) found->second.is_asking = false;
-}
-
-void Gate::make_room() {
-  if (known_.size() < static_cast<std::size_t>(config_.auth.tokens_cached_max)) return;
-  const auto oldest = std::chrono::steady_clock::now() - config_.auth.token_cache;
-  erase_if(known_, [oldest](const auto& entry) { return entry.second.asked < oldest; });
-  if (known_.size() >= static_cast<std::size_t>(config_.auth.tokens_cached_max)) known_.clear();
 }
 
 }  // namespace koshel::coordinator

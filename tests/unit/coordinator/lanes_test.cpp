@@ -34,6 +34,23 @@ TEST(Lanes, KeepABoundedNumberOfLocalRoundsInFlightAndTakeAllThatWaitsWhenOneEnd
   EXPECT_EQ(driver.sent_one<messages::LocalRound>().message.orders.size(), 8u);
 }
 
+TEST(Lanes, HaveASecondRoundOnlyForManyOrders) {
+  CoordinatorDriver driver({.beside_orders_min = 3});
+  driver.submit(transfer({101, 102}));
+  const auto first = driver.sent_one<messages::LocalRound>();
+  driver.submit_together({transfer({103, 104}), transfer({105, 106})});
+  EXPECT_TRUE(driver.sent<messages::LocalRound>().empty());
+  driver.submit(transfer({107, 108}));
+  const auto second = driver.sent_one<messages::LocalRound>();
+  EXPECT_EQ(second.message.orders.size(), 3u);
+  driver.submit(transfer({109, 110}));
+  EXPECT_TRUE(driver.sent<messages::LocalRound>().empty());
+  driver.apply_all(first);
+  EXPECT_TRUE(driver.sent<messages::LocalRound>().empty());
+  driver.apply_all(second);
+  EXPECT_EQ(driver.sent_one<messages::LocalRound>().message.orders.size(), 1u);
+}
+
 TEST(Lanes, KeepABoundedNumberOfCrossShardRoundsInFlight) {
   CoordinatorDriver driver({.cross_in_flight = 1});
   const auto first = driver.bring_to_settling({transfer({101, 201})});
