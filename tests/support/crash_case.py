@@ -28,6 +28,7 @@ COORDINATOR = """  agent_timeout_ms: 1000
   rebalance:
     users_per_move: 2
     entries_per_chunk: 1000
+    beside_transfers_percent: 100
     beat_ms: 50
     lease_ms: 400
     retry_ms: 50
