@@ -53,6 +53,9 @@ class Cluster:
         run(KOSHEL, "--server", self.url, "shard", "drain", "shard-3")
         run(KOSHEL, "--server", self.url, "rebalance", "start")
 
+    def tell_rebalance(self, order):
+        run(KOSHEL, "--server", self.url, "rebalance", order)
+
     def rebalance(self):
         return json.loads(run(KOSHEL, "--server", self.url, "--output", "json", "rebalance", "status"))
 
