@@ -9,7 +9,8 @@ from tests.support.moving_traffic import MovingTraffic
 from tests.support.rebalance import Rebalance
 
 COORDINATORS = ("coordinator-1", "coordinator-2")
-MOVER = {"users_per_move": 10, "entries_per_chunk": 500, "beat_ms": 50, "lease_ms": 1000, "retry_ms": 100}
+MOVER = {"users_per_move": 10, "entries_per_chunk": 500, "beat_ms": 50, "lease_ms": 1000, "retry_ms": 100,
+         "beside_transfers_percent": 100}  # no rests: the more moves at once with the traffic, the better
 IDLE = 150
 MANY = 30_000
 
