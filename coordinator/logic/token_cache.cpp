@@ -7,7 +7,7 @@ void TokenCache::answer(const Question& question, const std::optional<Caller>& o
     known_.erase(question.token);
     return;
   }
-  if (question.forgotten != forgotten_) return;
+  if (question.forgotten != forgotten_) return fail(question);
   make_room(question.asked);
   known_.insert_or_assign(question.token, Known{*owner, question.asked});
 }

@@ -63,6 +63,15 @@ TEST_F(TokenCacheTest, DoesNotKnowATokenAgainThatWasForgottenWhileItWasAskedFor)
   EXPECT_TRUE(knows(kOther, {}));
 }
 
+TEST_F(TokenCacheTest, WantsATokenAgainWhoseAnswerDoesNotCountSinceAnotherWasForgotten) {
+  learn(kToken);
+  EXPECT_TRUE(cache_.find(kToken, kStart + kLifetime / 2)->is_to_ask);
+  const auto question = cache_.question(kToken, kStart + kLifetime / 2);
+  cache_.forget(kOther);
+  cache_.answer(question, caller("anna"));
+  EXPECT_TRUE(cache_.find(kToken, kStart + kLifetime / 2)->is_to_ask);
+}
+
 TEST_F(TokenCacheTest, ForgetsWhatIsNobodysAnyMore) {
   learn(kToken);
   cache_.answer(cache_.question(kToken, kStart), std::nullopt);
