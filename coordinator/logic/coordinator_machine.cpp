@@ -148,10 +148,11 @@ void CoordinatorMachine::handle(Tick&&, Instant now, Effects& out) {
 }
 
 // A lane takes what is queued the moment it may have another round in flight. No timer gathers:
-// orders that are too few for a round beside another one go when that one has ended.
+// orders that are too few for a round beside another one go when that one has ended, or is so old
+// that it may be stuck.
 void CoordinatorMachine::dispatch(Instant now, Effects& out) {
-  for (const auto& lane : local_.take_ended()) --in_flight_[lane];
-  for (const auto& lane : cross_.take_ended()) --in_flight_[lane];
+  for (const auto& lane : local_.take_ended()) --in_flight_[lane].rounds;
+  for (const auto& lane : cross_.take_ended()) --in_flight_[lane].rounds;
   for (const auto& lane : book_.lanes_waiting()) {
     if (lane.kind != LaneKind::Local && (!is_directory_up_ || log_.is_over())) {
       book_.set_lane_back(lane, Setback::DirectoryFault, now, out);  // not even prepared
@@ -165,10 +166,14 @@ void CoordinatorMachine::dispatch(Instant now, Effects& out) {
         lane.kind == LaneKind::Local ? limits_.local_in_flight : limits_.cross_in_flight;
     auto& in_flight = in_flight_[lane];
     const auto may_start = [&] {
-      return in_flight == 0 ||
-             (in_flight < max && book_.waiting(lane) >= limits_.beside_orders_min);
+      if (in_flight.rounds == 0) return true;
+      return in_flight.rounds < max && (book_.waiting(lane) >= limits_.beside_orders_min ||
+                                        now - in_flight.newest_since >= limits_.beside_after);
     };
-    while (may_start() && start_round(lane, now, out)) ++in_flight;
+    while (may_start() && start_round(lane, now, out)) {
+      ++in_flight.rounds;
+      in_flight.newest_since = now;
+    }
   }
 }
 

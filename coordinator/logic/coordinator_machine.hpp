@@ -68,6 +68,11 @@ class CoordinatorMachine {
   void dispatch(Instant now, Effects& out);
   bool start_round(const LaneId& lane, Instant now, Effects& out);
 
+  struct InFlight {
+    int rounds = 0;
+    Instant newest_since;
+  };
+
   RoundLimits limits_;
   OrderBook book_;
   LogKeeper log_;
@@ -75,7 +80,7 @@ class CoordinatorMachine {
   CrossRounds cross_;
   Rebalancer rebalancer_;
   Sequence last_sequence_;
-  std::map<LaneId, int> in_flight_;
+  std::map<LaneId, InFlight> in_flight_;
   CoordinatorCounters counters_;
   bool is_directory_up_ = true;
 };

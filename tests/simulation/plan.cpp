@@ -27,6 +27,7 @@ void draw_limits(Plan& plan, Chance& chance) {
   plan.rounds.local_in_flight = static_cast<int>(chance.between(1, 3));
   plan.rounds.cross_in_flight = static_cast<int>(chance.between(1, 3));
   plan.rounds.beside_orders_min = static_cast<std::size_t>(chance.between(1, 4));
+  plan.rounds.beside_after = milliseconds(chance.between(1, 100));
   plan.rounds.local_orders_max = chance.one_of<int>({1, 4, 100});
   plan.rounds.cross_orders_max = chance.one_of<int>({1, 4, 100});
   plan.rounds.settle_wait = chance.one_of<Duration>({milliseconds(50), seconds(1)});

@@ -51,6 +51,17 @@ TEST(Lanes, HaveASecondRoundOnlyForManyOrders) {
   EXPECT_EQ(driver.sent_one<messages::LocalRound>().message.orders.size(), 1u);
 }
 
+TEST(Lanes, DoNotHoldFewOrdersBackBehindARoundThatIsStuck) {
+  CoordinatorDriver driver({.beside_orders_min = 3, .beside_after = milliseconds(50)});
+  driver.submit(transfer({101, 201}));
+  EXPECT_EQ(driver.sent<messages::Reserve>().size(), 2u);
+  driver.submit(transfer({102, 202}));
+  driver.pass(milliseconds(49));
+  EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
+  driver.pass(milliseconds(1));
+  EXPECT_EQ(driver.sent<messages::Reserve>().size(), 2u);
+}
+
 TEST(Lanes, KeepABoundedNumberOfCrossShardRoundsInFlight) {
   CoordinatorDriver driver({.cross_in_flight = 1});
   const auto first = driver.bring_to_settling({transfer({101, 201})});
