@@ -68,30 +68,56 @@ class Cluster:
         for name in self.dsn:
             self.sql(name, "-c", "vacuum analyze")
 
-    def load(self, workload, batch, connections, users, seconds, rate=0, warm_up=1):
-        return json.loads(run(KOSHEL, "bench", "--server", self.url, "--output", "json", "--users", users, "--seconds",
-                              seconds, "--workload", workload, "--batch", batch, "--connections", connections, "--rate",
-                              rate, "--warm-up", warm_up))
+    def load(self, *load, **options):
+        return self._end_load(self._start_load(*load, **options))
+
+    def _start_load(self, workload, batch, connections, users, seconds, rate=0, warm_up=1):
+        """Returns when it has found its users, and sends its first transfer."""
+        load = subprocess.Popen([str(part) for part in (
+            KOSHEL, "bench", "--server", self.url, "--output", "json", "--users", users, "--seconds", seconds,
+            "--workload", workload, "--batch", batch, "--connections", connections, "--rate", rate, "--warm-up",
+            warm_up)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = ""
+        while "measuring" not in said:
+            line = load.stderr.readline()
+            if not line:
+                sys.exit(f"bench: the load ended with {load.wait()}\n{said}")
+            said += line
+        return load
+
+    @staticmethod
+    def _end_load(load):
+        told, said = load.communicate()
+        if load.returncode != 0:
+            sys.exit(f"bench: the load ended with {load.returncode}\n{said}")
+        return json.loads(told)
 
     def sample_load(self, *load, **options):
-        """One measurement of load()."""
-        def of_koshel():
-            before = self.metric("orders_finished_total")
-            told = self.load(*load, **options)
-            if told["errors"]:
-                print(f"    answers other than committed: {told['errors']}")
-            return self.metric("orders_finished_total") - before, {
-                "per_second": told["transfers_per_second"], "latency_ms": told["latency_ms"], "errors": told["errors"]}
-        return self.sample(of_koshel)
+        """One measurement of load(), as sample()."""
+        self.checkpoint()
+        running = self._start_load(*load, **options)
+        before, orders = self._meter(), self.metric("orders_finished_total")
+        told = self._end_load(running)
+        if told["errors"]:
+            print(f"    answers other than committed: {told['errors']}")
+        return {"per_second": told["transfers_per_second"], "latency_ms": told["latency_ms"], "errors": told["errors"]} \
+            | self._since(before, self.metric("orders_finished_total") - orders)
 
     def sample(self, load):
         """One measurement, and what each transfer took of processors and of the servers' logs."""
         self.checkpoint()
-        wal, cpu = self.wal_bytes(), self.cpu_seconds()
+        before = self._meter()
         done, sample = load()
+        return sample | self._since(before, done)
+
+    def _meter(self):
+        return self.wal_bytes(), self.cpu_seconds()
+
+    def _since(self, before, done):
+        wal, cpu = before
         by_role = {role: (seconds - cpu[role]) * 1e6 / done for role, seconds in self.cpu_seconds().items()}
-        return sample | {"wal_bytes": (self.wal_bytes() - wal) / done, "cpu_us": sum(by_role.values()),
-                         "cpu_us_by_role": by_role}
+        return {"done": done, "wal_bytes": (self.wal_bytes() - wal) / done, "cpu_us": sum(by_role.values()),
+                "cpu_us_by_role": by_role}
 
     def audit(self):
         run(KOSHEL, "--server", self.url, "audit")
@@ -106,9 +132,10 @@ class Cluster:
         return sum(int(self.sql(name, "-c", "select pg_current_wal_insert_lsn() - '0/0'")) for name in self.dsn)
 
     def metric(self, name):
-        """Of the coordinator."""
+        """Of the coordinator, with all its labels."""
         with urllib.request.urlopen(self.url + "/metrics") as page:
-            return int(float(re.search(rf"^koshel_{name} (\S+)", page.read().decode(), re.MULTILINE)[1]))
+            values = re.findall(rf"^koshel_{name}(?:{{.*}})? (\S+)$", page.read().decode(), re.MULTILINE)
+        return sum(int(float(value)) for value in values)
 
     def cpu_seconds(self):
         """{role: seconds}, of servers with all that they have started."""

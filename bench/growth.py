@@ -8,6 +8,7 @@ from report import HISTORY, ROUTES, SCALE
 USERS_MANY = 1_000_000
 ENTRIES_MANY = 10_000_000
 SHARDS = (2, 4, 8)
+GROWING_SECONDS = 60  # at a time: each load reads all users first
 
 
 @contextlib.contextmanager
@@ -27,10 +28,13 @@ def measure_shards(users, seconds):
     cpu = {}
     for shards in SHARDS:
         with cluster_with(users, shards) as cluster:
+            before = cluster.metric("rounds_total")
             sample = cluster.sample_load("mixed", 1000, 8, users, seconds)
+            rounds = cluster.metric("rounds_total") - before
         cpu[shards] = sample["cpu_us"]
-        print(f"{shards} shards: {sample['per_second']:,.0f} transfers/s, {sample['cpu_us']:.1f} us of processors each",
-              flush=True)
+        by_role = ", ".join(f"{role} {us:.0f}" for role, us in sample["cpu_us_by_role"].items())
+        print(f"{shards} shards: {sample['per_second']:,.0f} transfers/s, {sample['cpu_us']:.1f} us of processors each "
+              f"({by_role}), rounds of {sample['done'] / rounds:.0f}", flush=True)
     return {SCALE: cpu[SHARDS[-1]] / cpu[SHARDS[0]]}
 
 
@@ -40,7 +44,7 @@ def measure_growth(seconds):
         samples = []
         for entries in (USERS_MANY, ENTRIES_MANY):
             while entries_of(cluster) < entries:
-                cluster.load("mixed", 1000, 8, USERS_MANY, seconds)
+                cluster.load("mixed", 1000, 8, USERS_MANY, GROWING_SECONDS)
             samples.append(cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds))
             print(f"{entries_of(cluster):,} entries: {samples[-1]['per_second']:,.0f} transfers/s, "
                   f"{samples[-1]['cpu_us']:.1f} us of processors each", flush=True)

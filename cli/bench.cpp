@@ -150,6 +150,8 @@ Finished run_bench(const Console& console, const BenchOptions& options) {
           : static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   load.warm_up = std::chrono::milliseconds(static_cast<std::int64_t>(options.warm_up_s * 1'000));
   load.length = std::chrono::milliseconds(static_cast<std::int64_t>(options.seconds * 1'000));
+  say("measuring for " + format_duration(load.length) + ", after " + format_duration(load.warm_up) +
+      " to warm up");
   KOSHEL_TRY(auto report, run_load(load));
   const double rate =
       static_cast<double>(report.committed + report.settling) / report.seconds.count();

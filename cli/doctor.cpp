@@ -25,6 +25,7 @@ namespace json = boost::json;
 constexpr int kServerVersionMin = 140'000;
 constexpr int kPreparedMin = 32;  // one agent's rounds in flight fit, and some are left
 constexpr std::chrono::milliseconds kAgentTimeout{2'000};
+constexpr std::chrono::days kCertificateMin{14};
 constexpr double kClockSecondsMax = 2.0;  // more, and times in histories mislead
 
 constexpr const char* kReadSettings =
@@ -194,6 +195,20 @@ void examine_database(Examination& examination, const platform::DatabaseConfig& 
   }
 }
 
+void judge_certificate(Examination& examination, const platform::TlsConfig& tls) {
+  const std::string subject = "certificate " + tls.cert_file;
+  if (!tls.is_on() || examination.has(subject)) return;
+  constexpr const char* kMend =
+      "koshel certs renew, put it in its place, and send the daemon SIGHUP";
+  const auto end = platform::certificate_valid_until(tls.cert_file);
+  if (!end) return examination.fault(subject, end.error().context, "correct the config");
+  const auto left = end.value() - std::chrono::system_clock::now();
+  const auto until = "valid until " + format_rfc3339(end.value());
+  if (left > kCertificateMin) return examination.fine(subject, until);
+  examination.fault(subject, left.count() < 0 ? "it has run out, " + until : "only " + until,
+                    kMend);
+}
+
 // The coordinator reaches the agent; what more it can say is asked only where we reach it too.
 void judge_agent(Examination& examination, const std::string& subject, const std::string& url,
                  const platform::TlsOptions& tls) {
@@ -309,6 +324,9 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
       continue;
     }
     examination.fine("config " + file, "can be read");
+    judge_certificate(examination, config.value().coordinator.tls);
+    judge_certificate(examination, config.value().coordinator.agent_tls);
+    judge_certificate(examination, config.value().agent.tls);
     const auto& tls = config.value().coordinator.agent_tls;
     if (tls.is_on()) {
       agent_tls = {.cert_file = tls.cert_file,
@@ -336,12 +354,12 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
 
 void register_doctor(CLI::App& app, Console& console) {
   auto options = std::make_shared<DoctorOptions>();
-  auto* command = add_command(
-      app, console, "doctor",
-      "Checks databases, settings, versions, clocks and routes, and says of each fault how to "
-      "mend\n"
-      "it. Looks at the coordinator and its shards, and at the databases of every --config FILE.",
-      options, run_doctor);
+  auto* command = add_command(app, console, "doctor",
+                              "Checks databases, settings, versions, clocks, routes and "
+                              "certificates, and says of each fault\n"
+                              "how to mend it. Looks at the coordinator and its shards, and at the "
+                              "databases of every --config FILE.",
+                              options, run_doctor);
   command
       ->add_option("--dir", options->dir,
                    "An embedded cluster's folder: its processes and databases are checked too.")

@@ -65,7 +65,8 @@ struct Coordinator {
         config(the_config),
         service(loop, config, certificates.agents, pool, incarnation,
                 [this](const std::string& reason) { give_up(reason); }),
-        api({service, service.routes(), config}, loop.get_executor(), pool, incarnation),
+        api({service, service.routes(), config, certificates.all()}, loop.get_executor(), pool,
+            incarnation),
         server(loop,
                {config.coordinator.listen, config.coordinator.http, certificates.api,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
@@ -127,6 +128,8 @@ int serve(const platform::Config& config) {
     return kBadConfig;
   }
   asio::io_context loop(1);
+  asio::co_spawn(loop, platform::reload_on_hangup(certificates.value().all()),
+                 platform::end_on_failure);
   platform::PgPool pool(loop.get_executor(), config.directory, "koshel-coordinator");
   directory::DirectoryStore directory(pool);
   std::optional<Incarnation> incarnation;
@@ -134,6 +137,7 @@ int serve(const platform::Config& config) {
                  [&](const std::exception_ptr& failure, std::optional<Incarnation> taken) {
                    platform::end_on_failure(failure);
                    incarnation = taken;
+                   loop.stop();
                  });
   loop.run();
   if (!incarnation) return kBadConfig;
@@ -148,10 +152,6 @@ int serve(const platform::Config& config) {
   asio::co_spawn(loop, coordinator.service.run_ticks(), platform::end_on_failure);
   asio::co_spawn(loop, coordinator.service.run_refresh(), platform::end_on_failure);
   asio::co_spawn(loop, stop_when_told(coordinator), platform::end_on_failure);
-  if (auto loaded = certificates.value().all(); !loaded.empty()) {
-    for (const auto& context : loaded) spdlog::info("certificate {}", context->describe());
-    asio::co_spawn(loop, platform::reload_on_hangup(std::move(loaded)), platform::end_on_failure);
-  }
   loop.run();
   return coordinator.exit_code;
 }

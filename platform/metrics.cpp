@@ -40,6 +40,14 @@ MetricsPage& MetricsPage::gauge(const std::string& name, const std::string& help
   return *this;
 }
 
+MetricsPage& MetricsPage::certificate(const std::string& file, Timestamp valid_until,
+                                      Labels labels) {
+  labels.emplace_back("file", file);
+  const std::chrono::duration<double> since_1970 = valid_until.time_since_epoch();
+  return gauge("certificate_valid_until_seconds", "When this certificate runs out, since 1970",
+               since_1970.count(), labels);
+}
+
 MetricsPage& MetricsPage::histogram(const std::string& name, const std::string& help,
                                     const std::vector<Bucket>& buckets, double count, double sum) {
   prometheus::ClientMetric metric;

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/time.hpp"
+
 namespace koshel::platform {
 
 class MetricsPage {
@@ -18,6 +20,8 @@ class MetricsPage {
                        const Labels& labels = {});
   MetricsPage& gauge(const std::string& name, const std::string& help, double value,
                      const Labels& labels = {});
+  // When a certificate that the daemon shows runs out.
+  MetricsPage& certificate(const std::string& file, Timestamp valid_until, Labels labels = {});
   struct Bucket {
     double bound = 0;
     double count = 0;  // of all that were not above the bound

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
+#include <cctype>
 
 #include "platform/http_target_text.hpp"
 
@@ -27,6 +28,16 @@ std::string lower_case(std::string_view text) {
   std::string lower(text);
   for (auto& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
   return lower;
+}
+
+// Whether the first line of a chunk that is not the last one is there to its end. Where Beast wants
+// more even so, an extension's quotes are open: it would go on reading beyond the line, and count
+// the chunk's bytes once more each time.
+bool has_line_of_chunk(std::string_view rest) {
+  if (rest.starts_with("\r\n")) rest.remove_prefix(2);  // of the chunk before
+  const auto size = rest.substr(std::min(rest.find_first_not_of('0'), rest.size()));
+  return !size.empty() && std::isxdigit(static_cast<unsigned char>(size.front())) != 0 &&
+         size.find('\n') != std::string_view::npos;
 }
 
 bool is_digits(std::string_view text) {
@@ -116,6 +127,9 @@ RequestReader::Progress RequestReader::take_body(std::string_view bytes, std::si
     error_code error;
     const auto taken = parser_.put(boost::asio::buffer(window.data(), window.size()), error);
     if (error && error != http::error::need_more) return refuse(fault_of(error));
+    if (error && parser_.chunked() && has_line_of_chunk(window.substr(taken))) {
+      return refuse(ProtocolFault::Malformed);
+    }
     if (taken == 0 && window.size() == head_bytes_max_) {
       return refuse(ProtocolFault::HeadersTooLarge);
     }

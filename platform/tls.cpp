@@ -1,6 +1,7 @@
 #include "platform/tls.hpp"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -10,6 +11,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
+#include <ctime>
 
 #include "platform/log.hpp"
 
@@ -112,13 +114,11 @@ Result<std::shared_ptr<ssl::context>> make_context(TlsSide side, const TlsOption
   return context;
 }
 
-std::string time_text(const ASN1_TIME* time) {
+// A time that is none has passed long ago.
+Timestamp end_of(const X509* certificate) {
   std::tm parts = {};
-  char text[32] = "";
-  if (ASN1_TIME_to_tm(time, &parts) == 1) {
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  }
-  return text;
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &parts) != 1) return {};
+  return Timestamp(std::chrono::seconds(::timegm(&parts)));
 }
 
 bool is_unknown_ca(long why) {
@@ -184,10 +184,24 @@ Result<void> TlsContext::reload() {
   return success();
 }
 
-std::string TlsContext::describe() const {
+std::optional<Timestamp> TlsContext::valid_until() const {
   const auto* certificate = SSL_CTX_get0_certificate(current_->native_handle());
-  if (certificate == nullptr) return {};
-  return options_.cert_file + ", valid until " + time_text(X509_get0_notAfter(certificate));
+  if (certificate == nullptr) return std::nullopt;
+  return end_of(certificate);
+}
+
+std::string TlsContext::describe() const {
+  const auto end = valid_until();
+  return end ? options_.cert_file + ", valid until " + format_rfc3339(*end) : "";
+}
+
+Result<Timestamp> certificate_valid_until(const std::string& file) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> source(BIO_new_file(file.c_str(), "r"), BIO_free);
+  if (!source) return Error{Fault::Internal, "the certificate " + file + " cannot be read"};
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+      PEM_read_bio_X509(source.get(), nullptr, nullptr, nullptr), X509_free);
+  if (!certificate) return Error{Fault::Internal, "there is no certificate in " + file};
+  return end_of(certificate.get());
 }
 
 void expect_host(SSL* connection, const std::string& host) {
@@ -240,7 +254,9 @@ std::string handshake_failure(SSL* connection, const error_code& error, const Tl
 }
 
 asio::awaitable<void> reload_on_hangup(std::vector<std::shared_ptr<TlsContext>> contexts) {
+  if (contexts.empty()) co_return;
   asio::signal_set signals(co_await asio::this_coro::executor, SIGHUP);
+  for (const auto& context : contexts) spdlog::info("certificate {}", context->describe());
   for (;;) {
     co_await signals.async_wait(asio::use_awaitable);
     for (const auto& context : contexts) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "base/time.hpp"
 
 namespace koshel::platform {
 
@@ -40,7 +41,9 @@ class TlsContext {
   // A connection keeps the one it was made with for as long as it lives.
   std::shared_ptr<boost::asio::ssl::context> current() const { return current_; }
   const TlsOptions& options() const { return options_; }
-  // Of the certificate shown: "FILE, valid until 2027-11-28T01:33:37Z"; "" if it shows none.
+  // Of the certificate shown; nullopt: it shows none.
+  std::optional<Timestamp> valid_until() const;
+  // "FILE, valid until 2027-11-28T01:33:37.000000Z"; "" if it shows none.
   std::string describe() const;
 
  private:
@@ -50,6 +53,9 @@ class TlsContext {
   TlsOptions options_;
   std::shared_ptr<boost::asio::ssl::context> current_;
 };
+
+// Of the first certificate in the file. Internal: there is none, or it cannot be read.
+Result<Timestamp> certificate_valid_until(const std::string& file);
 
 // Lets the client's connection ask for the certificate of `host`, a name or an address.
 void expect_host(SSL* connection, const std::string& host);
@@ -62,7 +68,8 @@ std::string handshake_failure(SSL* connection, const boost::system::error_code& 
 // first answer; nothing of what it sent has been looked at.
 bool is_certificate_refused(const boost::system::error_code& error);
 
-// Reloads at each SIGHUP, and logs what came of it; for ever.
+// Logs what is shown, reloads it at each SIGHUP and logs what came of that; for ever. Nothing to show:
+// SIGHUP ends the process, as usual.
 boost::asio::awaitable<void> reload_on_hangup(std::vector<std::shared_ptr<TlsContext>> contexts);
 
 }  // namespace koshel::platform

@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <csignal>
 #include <iostream>
 #include <thread>
 
@@ -79,7 +80,7 @@ int serve(agent::AgentService::Setup setup) {
   };
   const auto config = setup.config;
   agent::AgentService service(loop, std::move(setup));
-  agent::AgentApi api(service);
+  agent::AgentApi api(service, certificate.value());
   platform::HttpServer server(
       loop, {config.agent.listen, config.agent.http, certificate.value(),
              [&api](platform::HttpRequest request) { return api.handle(std::move(request)); },
@@ -99,11 +100,9 @@ int serve(agent::AgentService::Setup setup) {
     loop.stop();
   };
   asio::co_spawn(loop, stop_when_told(), platform::end_on_failure);
-  if (certificate.value()) {
-    spdlog::info("certificate {}", certificate.value()->describe());
-    asio::co_spawn(loop, platform::reload_on_hangup({certificate.value()}),
-                   platform::end_on_failure);
-  }
+  std::vector<std::shared_ptr<platform::TlsContext>> shown;
+  if (certificate.value()) shown.push_back(certificate.value());
+  asio::co_spawn(loop, platform::reload_on_hangup(std::move(shown)), platform::end_on_failure);
   loop.run();
   return exit_code;
 }
@@ -131,6 +130,8 @@ int main(int argc, char** argv) {
     return kBadConfig;
   }
   platform::start_log("shard-agent " + config.value().shard_name, config.value().log_level);
+  // The certificate is read after the wait: until then there is nothing to read anew.
+  if (config.value().agent.tls.is_on()) std::signal(SIGHUP, SIG_IGN);
   auto setup = prepare_setup(std::move(config.value()));
   if (!setup) {
     spdlog::error("{}", setup.error().context);

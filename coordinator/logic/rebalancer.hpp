@@ -84,7 +84,6 @@ class Rebalancer {
 
   void advance(Instant now, Effects& out);
   void advance(Move& move, Effects& out, Instant now);
-  void undo(Move& move, Effects& out);
   void clean(Move& move, ShardId shard, bool is_leaving, Instant now, Effects& out);
   void cut_over(Move& move, Instant now);
   bool is_beside_orders(Instant now) const;

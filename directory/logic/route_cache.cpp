@@ -1,6 +1,5 @@
 #include "directory/logic/route_cache.hpp"
 
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <vector>
@@ -9,8 +8,8 @@
 
 namespace koshel::directory {
 
-// Routes lie in one array of slots; two tables of slot numbers find them by name and by account.
-// When the array is full, the clock hand goes on to the next slot that was not used since its last
+// Routes lie in one array of slots; two tables of nothing but slot numbers find them by name and by
+// account. When the array is full, the clock hand goes on to the next slot that was not used since its last
 // visit.
 struct RouteCache::State {
   struct Slot {
@@ -21,21 +20,34 @@ struct RouteCache::State {
   };
   using SlotNumber = std::uint32_t;
 
-  struct NameHash {
-    using is_transparent = void;
+  // Key is a std::string_view or an AccountId.
+  template <class Key>
+  struct KeyOf {
     const std::vector<Slot>* slots;
-    std::size_t operator()(std::string_view name) const {
-      return std::hash<std::string_view>()(name);
+    Key operator()(const Key& key) const { return key; }
+    Key operator()(SlotNumber number) const {
+      const auto& slot = (*slots)[number];
+      if constexpr (std::is_same_v<Key, AccountId>) {
+        return slot.route.account;
+      } else {
+        return slot.name;
+      }
     }
-    std::size_t operator()(SlotNumber slot) const { return (*this)((*slots)[slot].name); }
   };
-  struct NameEqual {
+  template <class Key>
+  struct Hash {
     using is_transparent = void;
-    const std::vector<Slot>* slots;
-    bool operator()(SlotNumber a, SlotNumber b) const { return a == b; }
-    bool operator()(SlotNumber a, std::string_view name) const { return (*slots)[a].name == name; }
-    bool operator()(std::string_view name, SlotNumber a) const { return (*slots)[a].name == name; }
+    KeyOf<Key> key_of;
+    std::size_t operator()(const auto& at) const { return std::hash<Key>()(key_of(at)); }
   };
+  template <class Key>
+  struct Equal {
+    using is_transparent = void;
+    KeyOf<Key> key_of;
+    bool operator()(const auto& a, const auto& b) const { return key_of(a) == key_of(b); }
+  };
+  template <class Key>
+  using Table = boost::unordered_flat_set<SlotNumber, Hash<Key>, Equal<Key>>;
 
   explicit State(std::size_t max) : routes_max(max) { INVARIANT(max > 0); }
 
@@ -62,7 +74,7 @@ struct RouteCache::State {
 
   void drop(SlotNumber slot) {
     by_name.erase(slot);
-    by_account.erase(slots[slot].route.account);
+    by_account.erase(slot);
     slots[slot] = Slot{};
     freed.push_back(slot);
   }
@@ -71,9 +83,8 @@ struct RouteCache::State {
   std::vector<Slot> slots;
   std::vector<SlotNumber> freed;
   std::size_t hand = 0;
-  boost::unordered_flat_set<SlotNumber, NameHash, NameEqual> by_name{0, NameHash{&slots},
-                                                                     NameEqual{&slots}};
-  boost::unordered_flat_map<AccountId, SlotNumber, std::hash<AccountId>> by_account;
+  Table<std::string_view> by_name{0, {{&slots}}, {{&slots}}};
+  Table<AccountId> by_account{0, {{&slots}}, {{&slots}}};
 };
 
 RouteCache::RouteCache(std::size_t routes_max) : state_(std::make_unique<State>(routes_max)) {}
@@ -90,7 +101,7 @@ std::optional<Route> RouteCache::find(std::string_view name) {
 std::optional<NamedRoute> RouteCache::find(AccountId account) {
   const auto found = state_->by_account.find(account);
   if (found == state_->by_account.end()) return std::nullopt;
-  auto& slot = state_->slots[found->second];
+  auto& slot = state_->slots[*found];
   slot.is_recent = true;
   return NamedRoute{slot.name, slot.route};
 }
@@ -105,12 +116,12 @@ void RouteCache::learn(std::string_view name, const Route& route) {
   const auto number = state_->free_slot();
   state_->slots[number] = {std::string(name), route, true, false};
   state_->by_name.insert(number);
-  state_->by_account.emplace(route.account, number);
+  state_->by_account.insert(number);
 }
 
 void RouteCache::forget(AccountId account) {
   const auto found = state_->by_account.find(account);
-  if (found != state_->by_account.end()) state_->drop(found->second);
+  if (found != state_->by_account.end()) state_->drop(*found);
 }
 
 std::size_t RouteCache::size() const {

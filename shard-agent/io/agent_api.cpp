@@ -192,6 +192,11 @@ std::string AgentApi::metrics() const {
              number(service_.prepared_now()), shard)
       .gauge("prepared_slots_max", "max_prepared_transactions of the server",
              service_.setup().server.prepared_transactions_max, shard);
+  if (certificate_) {
+    if (const auto end = certificate_->valid_until()) {
+      page.certificate(certificate_->options().cert_file, *end, shard);
+    }
+  }
   return page.text();
 }
 

@@ -3,8 +3,10 @@
 // beside them. Translates and nothing more.
 
 #include <boost/asio/awaitable.hpp>
+#include <memory>
 
 #include "platform/http.hpp"
+#include "platform/tls.hpp"
 #include "shard-agent/io/agent_service.hpp"
 #include "shard-agent/io/audit_desk.hpp"
 
@@ -14,7 +16,9 @@ namespace koshel::agent {
 // cannot be read (nothing happened, ask again).
 class AgentApi {
  public:
-  explicit AgentApi(AgentService& service) : service_(service), audit_(service) {}
+  // `certificate`: that is shown to coordinators; null: none is.
+  AgentApi(AgentService& service, std::shared_ptr<const platform::TlsContext> certificate)
+      : service_(service), audit_(service), certificate_(std::move(certificate)) {}
   boost::asio::awaitable<platform::HttpResponse> handle(platform::HttpRequest request);
 
  private:
@@ -23,6 +27,7 @@ class AgentApi {
 
   AgentService& service_;
   AuditDesk audit_;
+  std::shared_ptr<const platform::TlsContext> certificate_;
 };
 
 platform::HttpResponse agent_protocol_error(platform::ProtocolFault fault);

@@ -7,14 +7,14 @@ import pathlib
 import resource
 import select
 import socket
-import subprocess
 import time
 import unittest
 import urllib.parse
 
 from tests.support.api_case import ApiCase
 from tests.support.background import Background
-from tests.support.harness import BIN, Client, free_port, is_ready, wait_until
+from tests.support.harness import Client, wait_until
+from tests.support.own_coordinator import OwnCoordinator
 from tests.support.psql import Psql
 
 CONNECTIONS_MAX = 1024       # the config's default
@@ -80,32 +80,12 @@ class Asking(Background):
         self.work = ask
 
 
-class LimitedCoordinator:
-    """One more coordinator of `running`, with limits of its own."""
+class LimitedCoordinator(OwnCoordinator):
+    """With limits of its own."""
 
     def __init__(self, running, **http):
-        parts = dict(part.split("=", 1) for part in running.processes()["directory"]["dsn"].split())
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        folder = pathlib.Path(running.path)
-        config = folder / f"limited-{self.port}.yml"
         limits = "".join(f"    {key}: {value}\n" for key, value in http.items())
-        config.write_text(
-            f"cluster: koshel\ndirectory:\n  host: {parts['host']}\n  port: {parts['port']}\n"
-            f"  database: {parts['dbname']}\n  user: {parts['user']}\n"
-            f"coordinator:\n  listen: 127.0.0.1:{self.port}\n  http:\n{limits}")
-        with open(folder / f"limited-{self.port}.log", "w") as log:
-            self.process = subprocess.Popen([str(BIN / "koshel-coordinator"), "--config", config],
-                                            stdout=log, stderr=log)
-        wait_until(self.is_ready, "the coordinator with limits gets ready")
-
-    def is_ready(self):
-        assert self.process.poll() is None, "the coordinator with limits ended"
-        return is_ready(self.url)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
+        super().__init__(running, keys=f"  http:\n{limits}")
 
 
 def memory_of(pid):
@@ -166,7 +146,7 @@ class HostileClientsTest(ApiCase):
 
     def limited(self, **http):
         coordinator = LimitedCoordinator(self.cluster, **http)
-        self.addCleanup(coordinator.close)
+        self.addCleanup(coordinator.stop)
         return coordinator
 
     @contextlib.contextmanager

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import unittest
 
-from tests.support.certificates import AGENT, COORDINATOR, HERE, Authority, Files, serial, served_serial
+from tests.support.certificates import AGENT, COORDINATOR, HERE, Authority, Files, serial, served_serial, valid_until
 from tests.support.harness import BIN, Client, cluster, free_port, wait_until
 from tests.support.postgres_server import PostgresServer
 from tests.support.tls_case import NoAgent, TlsCoordinator, call_agent
@@ -138,6 +138,26 @@ class ApiTest(unittest.TestCase):
                 file.write_text(kept)
                 self.assertEqual(served_serial(server.port), serial(fresh.cert))
             self.assertEqual(old.get("/readyz").status, 200)
+
+    def test_when_certificates_run_out_is_told(self):
+        server, shown = self.serve(days=10)
+        with contextlib.closing(server.client()) as client:
+            def told():
+                line = rf'koshel_certificate_valid_until_seconds{{file="{shown.cert}"}} (\S+)'
+                return float(re.search(line, client.get("/metrics").text)[1])
+
+            self.assertEqual(told(), valid_until(shown.cert))
+            shown.become(self.ca.issue("longer", days=20))
+            server.reload("valid until")
+            self.assertEqual(told(), valid_until(shown.cert))
+        for days, code, words in ((20, 0, f"ok     certificate {shown.cert}: valid until "),
+                                  (3, 1, f"FAULT  certificate {shown.cert}: only valid until "),
+                                  (-1, 1, f"FAULT  certificate {shown.cert}: it has run out, valid until ")):
+            with self.subTest(words):
+                shown.become(self.ca.issue("another", days=days))
+                done = self.koshel("doctor", "--config", str(server.config), ca=self.ca)
+                self.assertEqual(done.returncode, code, done.stdout)
+                self.assertIn(words, done.stdout)
 
     def test_half_a_handshake_holds_up_nobody_and_ends(self):
         server, _ = self.serve(more=f"  http:\n    connections_max: {CONNECTIONS_MAX}\n"
@@ -332,6 +352,39 @@ class StartTest(unittest.TestCase):
                       self.start("koshel-coordinator", "coordinator:\n" + both.replace("tls", "agent_tls")))
         told = self.start("koshel-coordinator", "coordinator:\n" + both)
         self.assertRegex(told, r"the certificate /.*/c\.pem cannot be used: No such file")
+
+
+class WaitingTest(unittest.TestCase):
+    def test_sighup_does_not_end_who_still_waits_for_a_database(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="koshel-test-"))
+        self.addCleanup(shutil.rmtree, folder)
+        ca = Authority(folder)
+        files = ca.issue("waiting")
+        nowhere = f"  host: 127.0.0.1\n  port: {free_port()}\n  database: d\n"
+        databases = f"directory:\n{nowhere}shard:\n  name: s\n{nowhere}"
+        for program, section, signed_by in (("koshel-coordinator", "coordinator", None),
+                                            ("koshel-shard-agent", "agent", ca)):
+            with self.subTest(program):
+                config, log = folder / f"{section}.yml", folder / f"{section}.log"
+                config.write_text(f"{databases}{section}:\n  listen: 127.0.0.1:0\n  tls:\n"
+                                  + files.keys(4, signed_by))
+                with open(log, "w") as out:
+                    process = subprocess.Popen([str(BIN / program), "--config", str(config)], stdout=out, stderr=out)
+                try:
+                    self.wait_for_more(process, log)
+                    process.send_signal(signal.SIGHUP)
+                    self.wait_for_more(process, log)
+                finally:
+                    process.terminate()
+                    process.wait(60)
+
+    def wait_for_more(self, process, log):
+        def waits():
+            self.assertIsNone(process.poll(), log.read_text())
+            return log.read_text().count("waiting for the")
+
+        wanted = waits() + 2
+        wait_until(lambda: waits() >= wanted, "it still waits")
 
 
 class PostgresTest(unittest.TestCase):

@@ -1,15 +1,13 @@
 """Coordinators that ask who calls, beside the open one of an embedded cluster; and people of every role."""
 
 import contextlib
-import os
-import pathlib
-import subprocess
 import unittest
 import urllib.parse
 import uuid
 
-from tests.support.harness import BIN, Client, cluster, free_port, is_ready, wait_until
+from tests.support.harness import Client, cluster
 from tests.support.openapi import OpenApi
+from tests.support.own_coordinator import OwnCoordinator
 
 # Of "first admin's password", by libsodium, with parameters that no config allows: a login raises them.
 WEAK_HASH = ("$argon2id$v=19$m=1024,t=1,p=1$jYbLli0glycoJhHMwXQQ+w"
@@ -21,37 +19,12 @@ def quoted(text):
     return urllib.parse.quote(text, safe="")
 
 
-class AskingCoordinator:
-    """A coordinator with an `auth.mode`, on the directory of `running`; `auth` is more keys of that section."""
+class AskingCoordinator(OwnCoordinator):
+    """One with an `auth.mode`; `auth` is more keys of that section."""
 
     def __init__(self, running, auth="", mode="password"):
-        directory = running.processes()["directory"]
-        parts = dict(part.split("=", 1) for part in directory["dsn"].split())
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.folder = pathlib.Path(running.path)
-        self.config = self.folder / f"asking-{self.port}.yml"
-        self.config.write_text(
-            f"cluster: koshel\ndirectory:\n  host: {parts['host']}\n  port: {parts['port']}\n"
-            f"  database: {parts['dbname']}\n  user: {parts['user']}\n"
-            f"auth:\n  mode: {mode}\n  passwords:\n    memory_kib: 8192\n    passes: 1\n{auth}"
-            f"coordinator:\n  listen: 127.0.0.1:{self.port}\n")
-        self.start()
-
-    def start(self):
-        log = open(self.folder / f"asking-{self.port}.log", "a")
-        with log:
-            self.process = subprocess.Popen([str(BIN / "koshel-coordinator"), "--config", self.config],
-                                            stdout=log, stderr=log, env=os.environ)
-        wait_until(self.is_ready, "the coordinator gets ready")
-
-    def is_ready(self):
-        assert self.process.poll() is None, f"it ended; see {self.config.with_suffix('.log')}"
-        return is_ready(self.url)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+        hashes = "  passwords:\n    memory_kib: 8192\n    passes: 1\n"
+        super().__init__(running, sections=f"auth:\n  mode: {mode}\n{hashes}{auth}")
 
 
 class Person:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import ssl
 import subprocess
 
 COORDINATOR = "URI:urn:koshel:role:coordinator"
@@ -59,6 +60,11 @@ class Authority(Files):
 
 def serial(cert):
     return openssl("x509", "-in", cert, "-noout", "-serial").strip()
+
+
+def valid_until(cert):
+    """In seconds since 1970."""
+    return ssl.cert_time_to_seconds(openssl("x509", "-in", cert, "-noout", "-enddate").strip().split("=")[1])
 
 
 def served_serial(port):

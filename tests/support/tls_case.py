@@ -1,36 +1,25 @@
 """Coordinators that speak TLS with certificates of a test's own, and servers that are no agents."""
 
 import contextlib
-import pathlib
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 
-from tests.support.harness import BIN, Client, free_port, wait_until
+from tests.support.harness import Client, wait_until
+from tests.support.own_coordinator import OwnCoordinator
 
 
-class TlsCoordinator:
-    """Serves https with `files`, on the directory of `running`; `more` are lines for its section."""
+class TlsCoordinator(OwnCoordinator):
+    """Serves https with `files` of `ca`; `more` are lines for its section."""
+
+    scheme = "https"
 
     def __init__(self, running, files, ca, more=""):
-        parts = dict(part.split("=", 1) for part in running.processes()["directory"]["dsn"].split())
-        self.port, self.ca = free_port(), ca
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.config = pathlib.Path(running.path) / f"tls-{self.port}.yml"
-        self.log = self.config.with_suffix(".log")
-        self.config.write_text(
-            f"cluster: koshel\ndirectory:\n  host: {parts['host']}\n  port: {parts['port']}\n"
-            f"  database: {parts['dbname']}\n  user: {parts['user']}\n"
-            f"coordinator:\n  listen: 127.0.0.1:{self.port}\n  tls:\n{files.keys(4)}{more}")
-        with open(self.log, "a") as log:
-            self.process = subprocess.Popen([str(BIN / "koshel-coordinator"), "--config", self.config],
-                                            stdout=log, stderr=log)
-        wait_until(self.is_ready, "the coordinator gets ready")
+        self.ca = ca
+        super().__init__(running, keys=f"  tls:\n{files.keys(4)}{more}")
 
-    def is_ready(self):
-        assert self.process.poll() is None, self.log.read_text()
+    def serves(self):
         try:
             with contextlib.closing(self.client()) as client:
                 return client.get("/readyz").status == 200

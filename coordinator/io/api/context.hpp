@@ -18,6 +18,7 @@ struct ApiContext {
   CoordinatorService& service;
   RouteReader& routes;
   const platform::Config& config;
+  std::vector<std::shared_ptr<platform::TlsContext>> certificates = {};  // that are shown
 };
 
 using Respond = boost::asio::awaitable<platform::HttpResponse>;

@@ -41,6 +41,9 @@ std::string Api::metrics() const {
       .gauge("audit_trail_waiting", "Entries of the audit trail that wait to be written",
              number(trail_.waiting()))
       .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
+  for (const auto& shown : context_.certificates) {
+    if (const auto end = shown->valid_until()) page.certificate(shown->options().cert_file, *end);
+  }
   return page.text();
 }
 
