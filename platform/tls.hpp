@@ -68,8 +68,8 @@ std::string handshake_failure(SSL* connection, const boost::system::error_code& 
 // first answer; nothing of what it sent has been looked at.
 bool is_certificate_refused(const boost::system::error_code& error);
 
-// Logs what is shown, reloads it at each SIGHUP and logs what came of that; for ever. Nothing to show:
-// SIGHUP ends the process, as usual.
+// Logs what is shown, reloads it at each SIGHUP and logs what came of that; for ever. With nothing to
+// show SIGHUP ends the process, as usual.
 boost::asio::awaitable<void> reload_on_hangup(std::vector<std::shared_ptr<TlsContext>> contexts);
 
 }  // namespace koshel::platform

@@ -8,9 +8,9 @@
 
 namespace koshel::directory {
 
-// Routes lie in one array of slots; two tables of nothing but slot numbers find them by name and by
-// account. When the array is full, the clock hand goes on to the next slot that was not used since its last
-// visit.
+// Routes lie in one array of slots; two tables of nothing but slot numbers find them by name and
+// by account. When the array is full, the clock hand goes on to the next slot that was not used
+// since its last visit.
 struct RouteCache::State {
   struct Slot {
     std::string name;  // names of up to 15 bytes need no memory of their own
