@@ -325,7 +325,7 @@ class PasswordsTest(AccessCase):
     def test_no_log_has_a_secret(self):
         user = self.make_user("user")
         self.try_login(user.name, "a secret that is wrong")
-        text = self.first.config.with_suffix(".log").read_text()
+        text = self.first.log.read_text()
         for secret in (user.password, user.token, "a secret that is wrong", "argon2id"):
             self.assertNotIn(secret, text)
 

@@ -109,7 +109,7 @@ class LdapCase(unittest.TestCase):
         self.assertIn("retry-after", reply.headers)
 
     def log(self):
-        return self.asking.config.with_suffix(".log").read_text()
+        return self.asking.log.read_text()
 
     def make_accounts(self, *names):
         """Of the cluster's open coordinator: once for all tests."""

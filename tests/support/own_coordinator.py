@@ -30,7 +30,7 @@ class OwnCoordinator:
         wait_until(self.is_ready, "the coordinator gets ready")
 
     def is_ready(self):
-        assert self.process.poll() is None, f"it ended; see {self.log}"
+        assert self.process.poll() is None, self.log.read_text()  # deleted with the cluster
         return self.serves()
 
     def serves(self):
