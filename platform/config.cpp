@@ -60,6 +60,7 @@ void read_lanes(ConfigSection section, LaneConfig& lanes) {
   section.number("cross_rounds_in_flight", lanes.cross_rounds_in_flight, {1, 64});
   section.number("local_round_transfers_max", lanes.local_round_transfers_max, {1, 8192});
   section.number("cross_round_transfers_max", lanes.cross_round_transfers_max, {1, 8192});
+  section.time("shard_patience_ms", lanes.shard_patience, {1, kDay});
   section.end();
 }
 

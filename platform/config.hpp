@@ -62,9 +62,10 @@ struct HttpConfig {
 
 struct LaneConfig {
   int local_rounds_in_flight = 2;  // per shard
-  int cross_rounds_in_flight = 2;  // per pair of shards
+  int cross_rounds_in_flight = 2;  // between shards; and per pair with one that does not answer
   int local_round_transfers_max = 2'000;
-  int cross_round_transfers_max = 1'000;
+  int cross_round_transfers_max = 2'000;
+  milliseconds shard_patience{1'000};  // then a round between shards goes on without who is silent
 };
 
 // Of the coordinator that moves users between shards.

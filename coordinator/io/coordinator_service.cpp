@@ -39,6 +39,7 @@ RoundLimits round_limits(const platform::CoordinatorConfig& config) {
   limits.local_orders_max = config.lanes.local_round_transfers_max;
   limits.cross_orders_max = config.lanes.cross_round_transfers_max;
   limits.settle_wait = config.settle_wait;
+  limits.shard_patience = config.lanes.shard_patience;
   return limits;
 }
 

@@ -28,6 +28,7 @@ class CoordinatorMachine {
   std::size_t orders() const { return book_.size(); }
   std::size_t rounds_local() const { return local_.size(); }
   std::size_t rounds_cross() const { return cross_.size(); }
+  std::size_t shards_suspect() const { return book_.suspects(); }
   std::size_t rounds_unconfirmed() const { return log_.unconfirmed(); }
   const PauseHistogram& pauses() const { return cross_.pauses(); }
   bool is_moving_users() const { return rebalancer_.is_holder(); }

@@ -1,4 +1,4 @@
-// CrossRounds, second part: the question to the decision log and what follows from its answer.
+// CrossRounds, third part: the question to the decision log and what follows from its answer.
 
 #include <algorithm>
 
@@ -87,8 +87,9 @@ void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
       return;
     case CreateUsersOutcome::NameTaken: {
       round->state = State::ReadingNames;  // nothing of it can commit any more
-      for (const auto order : round->orders) {
-        if (book_.find(order, event.round) != nullptr) book_.set_stage(order, Stage::Reserving);
+      for (const auto& order : round->orders) {
+        if (book_.find(order.id, event.round) == nullptr) continue;
+        book_.set_stage(order.id, Stage::Reserving);
       }
       send_settles(event.round, *round, false, out);
       ReadNames read{event.round, {}};
@@ -102,7 +103,7 @@ void CrossRounds::on(const UsersCreated& event, Instant now, Effects& out) {
 void CrossRounds::on(const NamesRead& event, Instant now, Effects& out) {
   const auto found = rounds_.find(event.round);
   if (found == rounds_.end() || found->second.state != State::ReadingNames) return;
-  for (const auto order : found->second.orders) {
+  for (const auto& [order, seats] : found->second.orders) {
     const auto* entry = book_.find(order, event.round);
     if (entry == nullptr) continue;
     if (!event.existing) {
@@ -138,7 +139,7 @@ void CrossRounds::on(const AskReplied& event, Instant now, Effects& out) {
 
 // Others have settled the round and forgotten how. Its clients can ask by key or id.
 void CrossRounds::end_unknown(Sequence id, Effects& out) {
-  for (const auto order : rounds_.at(id).orders) {
+  for (const auto& [order, seats] : rounds_.at(id).orders) {
     if (book_.find(order, id) != nullptr) {
       book_.finish(order, Failed{FailCode::OutcomeUnknown}, out);
     }

@@ -1,4 +1,4 @@
-// CrossRounds, third part: accounts that move to another shard.
+// CrossRounds, fourth part: accounts that move to another shard.
 
 #include "coordinator/logic/cross_rounds.hpp"
 
@@ -6,10 +6,10 @@ namespace koshel::coordinator {
 
 // The heads of the survivors, as their source has voted with them.
 std::vector<Head> CrossRounds::leaving_heads(Round& round) {
-  const auto& votes =
-      votes_of(participant(round, round.lane.first)->reserved, round.orders.size())->votes;
+  const auto& source = *participant(round, round.lane.first);
+  const auto& votes = votes_of(source)->votes;
   std::vector<Head> heads;
-  for (const auto place : round.survivors) {
+  for (const auto place : source.survivors) {
     heads.push_back(std::get<messages::Leaving>(votes[static_cast<std::size_t>(place)]).head);
   }
   return heads;
@@ -19,9 +19,8 @@ std::vector<Head> CrossRounds::leaving_heads(Round& round) {
 bool CrossRounds::hand_over(Sequence id, Round& round, Effects& out) {
   const auto heads = leaving_heads(round);
   HandOver effect{id, round.lane.first, round.lane.second, {}};
-  for (std::size_t i = 0; i < round.survivors.size(); ++i) {
-    const auto order = round.orders[static_cast<std::size_t>(round.survivors[i])];
-    const auto& move = std::get<MoveOrder>(book_.find(order, id)->order);
+  for (std::size_t i = 0; i < round.orders.size(); ++i) {
+    const auto& move = std::get<MoveOrder>(book_.find(round.orders[i].id, id)->order);
     if (move.copied < heads[i].version) {
       effect.parts.push_back({move.move, {move.account, move.copied}});
     }
@@ -37,7 +36,7 @@ void CrossRounds::on(const HandedOver& event, Instant now, Effects& out) {
   if (found == rounds_.end() || found->second.state != State::HandingOver) return;
   auto& round = found->second;
   if (event.done) {
-    send_prepares(event.round, round, out);
+    send_prepares(event.round, round, now, out);
     return;
   }
   set_all_back(event.round, round, Setback::ShardFault, now, out);
@@ -63,7 +62,7 @@ void CrossRounds::on(const UsersMoved& event, Instant now, Effects& out) {
       abort(event.round, Setback::Retry, now, out);
       return;
     case MoveUsersOutcome::NotAsBelieved:
-      for (const auto order : round->orders) {
+      for (const auto& [order, seats] : round->orders) {
         if (book_.find(order, event.round) == nullptr) continue;
         book_.finish(order, Failed{FailCode::Internal}, out);
       }

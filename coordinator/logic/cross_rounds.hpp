@@ -1,26 +1,29 @@
 #pragma once
-// A coordinator's rounds of several parts: transfers between two shards, new users (one shard and
-// the directory), and accounts that move (two shards and the directory). Two-phase commit; the
-// decision log's row is the decision.
+// A coordinator's rounds of several parts: transfers between shards, any number of them in one round;
+// new users (one shard and the directory); and accounts that move (two shards and the directory).
+// Two-phase commit; the decision log's row is the decision.
 //
 //   state      event                               next
-//   Reserving  the last ReserveReplied             Preparing the survivors, or done without any;
-//                                                  of moves that are not copied up to their heads,
+//   Reserving  the last ReserveReplied;            Preparing the survivors, or done without any;
+//              shard_patience over                 of moves that are not copied up to their heads,
 //                                                  HandingOver
 //   HandingOver HandedOver                         Preparing
 //   Preparing  the last PrepareReplied, all good   Deciding
 //   Preparing  the last PrepareReplied, not all    Aborting: nobody was asked to decide, none can
+//              good; shard_patience over
 //   Deciding   Commit                              Settling
 //   Deciding   Abort; Unavailable; NameTaken       Aborting
 //   Deciding   InDoubt                             Deciding: asked again, with abort
 //   Deciding   Fenced                              Asking a participant's applied_rounds
 //   Asking     applied / not applied               Settling / Aborting
 //   Asking     over: nobody knows any more         done: OutcomeUnknown
-//   Settling   all settled, or settle_wait over    done; the log keeps it until all have confirmed
+//   Settling   all settled, or settle_wait over    done; the log keeps it until all have confirmed;
+//              both shards of an order settled     it is answered
 //   Aborting   settle(abort) sent                  done: every order goes back
 //
-// All participants are told of all orders of a round, in one order, so a place means the same to
-// each.
+// A participant is told of its own orders, in the order in which the round has them. What its fault
+// or silence means is for these orders alone; the others go on, or are tried again at once. It is
+// suspect from then on, so the next rounds do without it, until one commits with it.
 
 #include <unordered_map>
 
@@ -71,40 +74,58 @@ class CrossRounds {
   };
   struct Participant {
     ShardId shard;
-    std::optional<Result<messages::ReserveReply>> reserved;
-    std::optional<Result<messages::PrepareReply>> prepared;
+    std::vector<std::int32_t> survivors = {};  // places in the orders that it was told of
+    std::size_t orders = 0;                    // how many these are
+    std::optional<Result<messages::ReserveReply>> reserved = {};
+    std::optional<Result<messages::PrepareReply>> prepared = {};
     bool is_settling = false;   // was told, has not answered
     bool is_settled = false;    // has answered
     bool is_confirmed = false;  // ... that it carried the commit out
   };
+  // Where an order is among those of a participant: of all, and once votes are judged, of survivors.
+  struct Seat {
+    std::size_t participant = 0;  // place in the round's
+    std::size_t place = 0;
+  };
+  struct RoundOrder {
+    OrderId id = 0;
+    boost::container::static_vector<Seat, 2> seats = {};  // as shards_of() has them
+  };
   struct Round {
     LaneId lane;
     State state = State::Reserving;
-    std::vector<OrderId> orders;
-    std::vector<std::int32_t> survivors;   // places in `orders`
+    std::vector<RoundOrder> orders;        // once votes are judged, the survivors
     std::vector<CreateUsers::User> users;  // of an Opening round: one per survivor
     std::vector<MoveUsers::Part> moving;   // of a Moving round: one per survivor
     std::vector<AccountId> accounts;       // still taken by this round
     std::vector<Participant> participants;
     bool is_in_doubt = false;  // the log was asked and its answer lost
     Instant started_at;
+    Instant asked_at;  // when it began to wait for all participants' answers
     Instant decided_at;
-    Instant answer_by;                  // then clients are told Settling
+    Instant answer_by;                  // the next deadline of a client that has no answer
     Instant again_at = Instant::max();  // when a question to the log or a shard is repeated
-    bool is_answered = false;           // clients were told Settling
   };
 
   Participant* participant(Round& round, ShardId shard);
-  static const messages::Reserved* votes_of(
-      const std::optional<Result<messages::ReserveReply>>& reply, std::size_t orders);
+  static const messages::Reserved* votes_of(const Participant& participant);
+  static const messages::Prepared* legs_of(const Participant& participant);
+  std::optional<Setback> reserve_fault(const Round& round, const RoundOrder& order) const;
+  Setback prepare_fault(const Round& round, const RoundOrder& order) const;
   void judge_votes(Sequence id, Round& round, Instant now, Effects& out);
-  bool judge_order(Sequence id, Round& round, std::size_t place, Instant now, Effects& out);
+  bool judge_order(Sequence id, Round& round, const RoundOrder& order, Instant now, Effects& out);
+  void take_seats(Round& round);
+  void drop_participants(Sequence id, Round& round, Effects& out);
   bool hand_over(Sequence id, Round& round, Effects& out);
   std::vector<Head> leaving_heads(Round& round);
-  void send_prepares(Sequence id, Round& round, Effects& out);
+  void send_prepares(Sequence id, Round& round, Instant now, Effects& out);
   void release(Sequence id, const Round& round, Effects& out);
+  void set_back(Sequence id, const RoundOrder& order, Setback setback, Instant now, Effects& out);
   void set_all_back(Sequence id, const Round& round, Setback setback, Instant now, Effects& out);
   void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
+  void blame(Sequence id, Round& round, const Participant& participant, Effects& out);
+  bool is_impatient(const Round& round, Instant now) const;
+  void lose_patience(Sequence id, Instant now, Effects& out);
   void keep_survivors(Sequence id, Round& round);
   void decide(Sequence id, Round& round, Effects& out);
   void move_users(Sequence id, Round& round, Effects& out);
@@ -115,7 +136,12 @@ class CrossRounds {
   void send_settles(Sequence id, Round& round, bool is_commit, Effects& out);
   void abort(Sequence id, Setback setback, Instant now, Effects& out);
   void end_unknown(Sequence id, Effects& out);
+  void answer_late(Sequence id, Round& round, Instant now, Effects& out);
+  void end_settling(Sequence id, Instant now, Effects& out);
+  void answer_settled(Sequence id, Round& round, Effects& out);
   void answer_committed(Sequence id, Round& round, bool is_settled, Effects& out);
+  void answer_committed(Sequence id, const Round& round, const RoundOrder& order, bool is_settled,
+                        Effects& out);
   std::vector<ShardId> shards(const Round& round) const;
   RoundId round_id(Sequence id) const { return {incarnation_, id}; }
   void repeat(Sequence id, Round& round, Effects& out);
@@ -130,5 +156,20 @@ class CrossRounds {
   std::vector<LaneId> ended_;
   PauseHistogram pauses_;
 };
+
+// What a reply that is not what was wanted means for the orders that it was about.
+template <class Reply>
+Setback setback_of_reply(const std::optional<Result<Reply>>& reply) {
+  if (!reply || !*reply) return Setback::ShardFault;
+  const auto* failed = std::get_if<messages::RoundFailed>(&reply->value());
+  return failed == nullptr ? Setback::ShardFault : setback_of(failed->fault);
+}
+
+template <class Reply>
+bool is_shard_fault(const std::optional<Result<Reply>>& reply) {
+  if (!reply || !*reply) return true;
+  const auto* failed = std::get_if<messages::RoundFailed>(&reply->value());
+  return failed != nullptr && setback_of(failed->fault) == Setback::ShardFault;
+}
 
 }  // namespace koshel::coordinator

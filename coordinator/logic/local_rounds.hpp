@@ -18,15 +18,17 @@
 namespace koshel::coordinator {
 
 struct RoundLimits {
-  int local_in_flight = 2;
+  int local_in_flight = 2;  // of a lane
   int cross_in_flight = 2;
   // Fewer orders than these wait for the end of their lane's round, but no longer than until it is
   // so old: it may be stuck, and they need not be. 1: as few as there are go at once.
   std::size_t beside_orders_min = 1;
   Duration beside_after = std::chrono::milliseconds(50);
   int local_orders_max = 2'000;
-  int cross_orders_max = 1'000;
+  int cross_orders_max = 2'000;
   Duration settle_wait = std::chrono::milliseconds(1'000);
+  // So long a round waits for one of its shards while others could go on.
+  Duration shard_patience = std::chrono::milliseconds(1'000);
 };
 
 class LocalRounds {

@@ -46,6 +46,11 @@ bool is_keyed(const Order& order) {
 }  // namespace
 
 LaneId lane_of(const Order& order) {
+  const auto lane = own_lane_of(order);
+  return lane.kind == LaneKind::Cross ? kCrossLane : lane;
+}
+
+LaneId own_lane_of(const Order& order) {
   struct Visitor {
     LaneId operator()(const TransferOrder& o) const {
       if (o.from_shard == o.to_shard) return {LaneKind::Local, o.from_shard, ShardId()};
@@ -56,6 +61,20 @@ LaneId lane_of(const Order& order) {
     LaneId operator()(const RefusalOrder& o) const { return {LaneKind::Local, o.shard, ShardId()}; }
     LaneId operator()(const OpenOrder& o) const { return {LaneKind::Opening, o.shard, ShardId()}; }
     LaneId operator()(const MoveOrder& o) const { return {LaneKind::Moving, o.source, o.target}; }
+  };
+  return std::visit(Visitor{}, order);
+}
+
+Shards shards_of(const Order& order) {
+  struct Visitor {
+    Shards operator()(const TransferOrder& o) const {
+      if (o.from_shard == o.to_shard) return {o.from_shard};
+      return {o.from_shard, o.to_shard};
+    }
+    Shards operator()(const LimitOrder& o) const { return {o.shard}; }
+    Shards operator()(const RefusalOrder& o) const { return {o.shard}; }
+    Shards operator()(const OpenOrder& o) const { return {o.shard}; }
+    Shards operator()(const MoveOrder& o) const { return {o.source, o.target}; }
   };
   return std::visit(Visitor{}, order);
 }
@@ -79,7 +98,7 @@ std::vector<AccountId> accounts_of(const Order& order) {
 
 bool OrderBook::submit(OrderId id, Order order, Instant deadline, Instant now) {
   if (!std::holds_alternative<MoveOrder>(order)) last_from_client_ = now;
-  const auto lane_id = lane_of(order);
+  const auto lane_id = lane_for(order);
   auto& lane = lanes_[lane_id];
   if (lane.size == 0) lane.flow = LaneFlow();  // what was, is over
   if (!has_room(lane, deadline, now)) return false;
@@ -94,6 +113,21 @@ bool OrderBook::submit(OrderId id, Order order, Instant deadline, Instant now) {
   return true;
 }
 
+LaneId OrderBook::lane_for(const Order& order) const {
+  const auto touches_suspect = [&] {
+    return std::ranges::any_of(shards_of(order), [&](ShardId shard) { return is_suspect(shard); });
+  };
+  return !suspects_.empty() && touches_suspect() ? own_lane_of(order) : lane_of(order);
+}
+
+void OrderBook::suspect(ShardId shard) {
+  if (!suspects_.insert(shard).second) return;
+  for (const auto id : std::exchange(lanes_[kCrossLane].queue, {})) {
+    const auto found = entries_.find(id);
+    if (found != entries_.end()) queue_of(found->second).push_back(id);
+  }
+}
+
 bool OrderBook::has_room(const Lane& lane, Instant deadline, Instant now) const {
   if (lane.size >= limits_.orders_max - entries_.size()) return false;
   const auto oldest = lane.queue.empty() ? entries_.end() : entries_.find(lane.queue.front());
@@ -104,14 +138,15 @@ bool OrderBook::has_room(const Lane& lane, Instant deadline, Instant now) const 
 void OrderBook::enqueue(OrderId id, Entry& entry) {
   entry.stage = Stage::Waiting;
   entry.round = Sequence();
-  move_to_lane(entry, lane_of(entry.order));
-  lanes_[entry.lane].queue.push_back(id);
+  queue_of(entry).push_back(id);
 }
 
-void OrderBook::move_to_lane(Entry& entry, const LaneId& lane) {
+std::deque<OrderId>& OrderBook::queue_of(Entry& entry) {
   --lanes_[entry.lane].size;
-  entry.lane = lane;
-  ++lanes_[lane].size;
+  entry.lane = lane_for(entry.order);
+  auto& lane = lanes_[entry.lane];
+  ++lane.size;
+  return lane.queue;
 }
 
 void OrderBook::claim(OrderId id, const Order& order, Sequence round) {
@@ -216,7 +251,7 @@ void OrderBook::release(Sequence round, const std::vector<AccountId>& accounts) 
     const auto found = entries_.find(id);
     if (found == entries_.end()) continue;
     found->second.is_parked = false;
-    lanes_[found->second.lane].queue.push_front(id);
+    queue_of(found->second).push_front(id);
   }
 }
 
@@ -263,7 +298,7 @@ void OrderBook::set_back(OrderId id, Setback setback, Instant now, Effects& out)
   if (++entry.retries > limits_.retries_max || entry.faults > limits_.faults_max) {
     give_up(id, outcome_of(setback, id, entry), out);
   } else if (pause == Duration{}) {
-    lanes_[entry.lane].queue.push_front(id);
+    queue_of(entry).push_front(id);
   } else {
     delayed_.emplace(now + pause, id);
   }
@@ -311,7 +346,6 @@ void OrderBook::reroute(const RoutesRead& read, Instant now, Effects& out) {
         continue;
       }
       send_to(entry.order, account, route->second);
-      move_to_lane(entry, lane_of(entry.order));
       set_back(id, Setback::Moving, now, out);
     }
   }
@@ -322,7 +356,7 @@ void OrderBook::tick(Instant now, Effects& out) {
     const auto id = delayed_.begin()->second;
     delayed_.erase(delayed_.begin());
     const auto found = entries_.find(id);
-    if (found != entries_.end()) lanes_[found->second.lane].queue.push_back(id);
+    if (found != entries_.end()) queue_of(found->second).push_back(id);
   }
   while (!deadlines_.empty() && deadlines_.top().first <= now) {
     const auto id = deadlines_.top().second;

@@ -14,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <queue>
+#include <set>
 #include <unordered_map>
 
 #include "coordinator/logic/events.hpp"
@@ -87,6 +88,12 @@ class OrderBook {
   void set_lane_back(const LaneId& lane, Setback setback, Instant now, Effects& out);
   // The order becomes another one (a refusal to be remembered) and waits again.
   void replace(OrderId id, Order order);
+  // A shard that did not answer as it should is suspect: what touches it has lanes of its own, so that
+  // nobody else waits for it.
+  void suspect(ShardId shard);
+  void trust(ShardId shard) { suspects_.erase(shard); }
+  bool is_suspect(ShardId shard) const { return suspects_.contains(shard); }
+  std::size_t suspects() const { return suspects_.size(); }
   // Waits for its route; comes back with reroute().
   void await_route(OrderId id, AccountId account, Effects& out);
   void reroute(const RoutesRead& read, Instant now, Effects& out);
@@ -117,7 +124,9 @@ class OrderBook {
   bool park_if_in_flight(OrderId id, Entry& entry, Sequence round);
   void claim(OrderId id, const Order& order, Sequence round);
   bool is_key_with_another(OrderId id, const Order& order) const;
-  void move_to_lane(Entry& entry, const LaneId& lane);
+  LaneId lane_for(const Order& order) const;
+  // Of the order's lane as things are now, where it is counted from now on.
+  std::deque<OrderId>& queue_of(Entry& entry);
   void drop_answered(std::deque<OrderId>& queue);
   Outcome outcome_at_deadline(OrderId id, const Entry& entry) const;
   Outcome outcome_of(Setback setback, OrderId id, const Entry& entry) const;
@@ -126,6 +135,7 @@ class OrderBook {
   std::unordered_map<OrderId, Entry> entries_;
   std::optional<Instant> last_from_client_;
   std::map<LaneId, Lane> lanes_;
+  std::set<ShardId> suspects_;
   boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
   std::multimap<Instant, OrderId> delayed_;
   std::multimap<AccountId, OrderId> awaiting_route_;

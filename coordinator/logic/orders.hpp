@@ -2,6 +2,7 @@
 // What a coordinator is asked to do (orders) and what can become of it (outcomes), as plain
 // structs. An order names accounts and shards; names of users were resolved before.
 
+#include <boost/container/static_vector.hpp>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -96,9 +97,18 @@ enum class LaneKind : std::int8_t { Moving, Local, Cross, Opening };
 struct LaneId {
   LaneKind kind = LaneKind::Local;
   ShardId first;
-  ShardId second;  // of a Cross lane, above `first`; of a Moving lane, the target; else 0
+  ShardId second;  // of a Moving lane, the target; else 0
   auto operator<=>(const LaneId&) const = default;
 };
+// Transfers between shards share one lane, with no shards in its name.
+inline constexpr LaneId kCrossLane{LaneKind::Cross, ShardId(), ShardId()};
 LaneId lane_of(const Order& order);
+// The lane of the two shards alone, `second` above `first`: of a transfer between them while one of
+// them is suspect. Of other orders as lane_of().
+LaneId own_lane_of(const Order& order);
+
+// The shards that take part, other than by @world: the payer's first, of a move the source.
+using Shards = boost::container::static_vector<ShardId, 2>;
+Shards shards_of(const Order& order);
 
 }  // namespace koshel::coordinator

@@ -159,6 +159,9 @@ MUTANTS = [
             "  send_settles(id, round, true, out);\n}\n\nvoid CrossRounds::send_settles",
             "  send_settles(id, round, true, out);\n  answer_committed(id, round, true, out);\n}\n\n"
             "void CrossRounds::send_settles")),
+    mutant("half_settled_is_enough", "18: 201 is said when one of a transfer's two shards has settled",
+           (COORDINATOR + "cross_rounds.cpp", "const bool is_settled = std::ranges::all_of(order.seats,",
+            "const bool is_settled = std::ranges::any_of(order.seats,")),
     mutant("key_with_other_content", "19: a key is replayed for another amount",
            ("base/ledger.cpp", "asked.amount == stored.transfer.amount", "true")),
     mutant("failed_settle_is_left", "20: what could not be settled now is never tried again",
@@ -208,6 +211,9 @@ MUTANTS = [
            (SHARD, "  co_await append_round(backend, round.batch);\n",
             "  co_await append_round(backend, round.batch);\n"
             "  co_await applied_rounds.erase(backend, round.batch.round);\n")),
+    mutant("silence_is_consent", "a shard that has not said that it prepared counts as prepared",
+           (COORDINATOR + "cross_rounds.cpp", "    if (legs_of(participant) != nullptr) continue;\n    is_prepared",
+            "    if (legs_of(participant) != nullptr || !participant.prepared) continue;\n    is_prepared")),
     mutant("settled_before_decided", "settles follow the decision",
            (COORDINATOR + "cross_rounds.cpp", "    decide(id, round, out);\n    return;",
             "    send_settles(id, round, true, out);\n    decide(id, round, out);\n    return;")),
@@ -293,7 +299,7 @@ MUTANTS = [
            (AGENT + "cross_rounds.cpp",
             "  if (!has_survivor || round.is_released) drop(id);", "  if (!has_survivor) drop(id);")),
     mutant("answered_order_survives", "an order that was answered at its deadline does not commit any more",
-           (COORDINATOR + "cross_rounds.cpp",
+           (COORDINATOR + "cross_votes.cpp",
             "  if (entry == nullptr) return false;  // answered", "  if (entry == nullptr) return true;  // answered")),
 
     # ---- users that move

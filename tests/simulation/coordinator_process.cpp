@@ -238,6 +238,7 @@ void CoordinatorProcess::execute(coordinator::Decide&& effect) {
   auto& directory = *world_.directory;
   const RoundId round{body_->incarnation, effect.round};
   world_.checker->on_decision_asked(round, effect.wish == Decision::Commit);
+  if (effect.participants.size() > 2) world_.reached("coordinator: a round of many shards");
   ask_directory<Decision>(
       [&directory, round, effect](Backend& backend) {
         return directory.decide(backend, round, effect.wish, effect.participants);

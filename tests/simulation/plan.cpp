@@ -31,6 +31,8 @@ void draw_limits(Plan& plan, Chance& chance) {
   plan.rounds.local_orders_max = chance.one_of<int>({1, 4, 100});
   plan.rounds.cross_orders_max = chance.one_of<int>({1, 4, 100});
   plan.rounds.settle_wait = chance.one_of<Duration>({milliseconds(50), seconds(1)});
+  plan.rounds.shard_patience =
+      chance.one_of<Duration>({milliseconds(50), milliseconds(300), seconds(1)});
   plan.log.keep_interval = chance.one_of<Duration>({milliseconds(200), seconds(2)});
   plan.log.unconfirmed_max = static_cast<std::size_t>(chance.one_of<int>({3, 1000}));
   plan.log.dead_after = plan.log.keep_interval * chance.between(3, 20);
@@ -109,6 +111,19 @@ void draw_stragglers(Plan& plan, Chance& chance) {
   plan.agent.forget_interval = seconds(10);
 }
 
+// Rounds of many orders over many shards.
+void draw_crowd(Plan& plan, Chance& chance) {
+  plan.shards = static_cast<int>(chance.between(3, 5));
+  plan.coordinators = static_cast<int>(chance.between(1, 2));
+  plan.users = 50;
+  plan.clients = static_cast<int>(chance.between(15, 30));
+  plan.hot = 0;
+  plan.think_max = milliseconds(50);
+  plan.chaos = seconds(chance.between(5, 20));
+  plan.rounds.cross_in_flight = 1;
+  plan.rounds.cross_orders_max = 100;
+}
+
 }  // namespace
 
 Plan draw_plan(std::uint64_t seed) {
@@ -157,6 +172,7 @@ Plan draw_plan(std::uint64_t seed) {
   plan.wrong_head = rate(0.02);
   plan.sleep_after_prepare = rate(0.02);
   plan.wake_when_closed = chance.is_hit(0.6) ? 1 : 0;
+  if (chance.is_hit(0.1)) draw_crowd(plan, chance);
   if (chance.is_hit(0.08)) draw_sleepers(plan, chance);
   if (chance.is_hit(0.08)) draw_stragglers(plan, chance);
   if (chance.is_hit(0.08)) make_calm(plan);

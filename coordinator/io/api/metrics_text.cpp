@@ -30,6 +30,8 @@ std::string Api::metrics() const {
              {{"kind", "cross"}})
       .gauge("rounds_unconfirmed", "Committed rounds that some shard has not confirmed",
              number(machine.rounds_unconfirmed()))
+      .gauge("shards_suspect", "Shards that did not answer as they should, which others do without",
+             number(machine.shards_suspect()))
       .gauge("moving_users", "1 while this coordinator holds the rebalance",
              machine.is_moving_users() ? 1 : 0)
       .counter("moved_entries_total", "Entries of moving users that were copied",

@@ -154,7 +154,7 @@ class World {
 
   void carry_out(const Send<messages::Reserve>& sent) {
     if (fault(10)) return driver_.give(ReserveReplied{sent.round, sent.shard, lost()});
-    reserved_[sent.round] = sent.message.orders;
+    halves_[sent.round][sent.shard].orders = sent.message.orders;
     std::vector<messages::Vote> votes;
     for (const auto& order : sent.message.orders) votes.push_back(vote(order));
     driver_.vote(sent.round, sent.shard, votes);
@@ -173,10 +173,11 @@ class World {
     return messages::Yes{};
   }
   void carry_out(const Send<messages::Prepare>& sent) {
-    survivors_[sent.round] = sent.message.survivors;
+    auto& half = halves_[sent.round][sent.shard];
+    half.survivors = sent.message.survivors;
     if (fault(8)) return driver_.reply_prepare(sent.round, sent.shard, messages::RoundUnknown{});
     if (fault(8)) return driver_.give(PrepareReplied{sent.round, sent.shard, lost()});
-    ++prepared_[sent.round];
+    half.is_prepared = true;
     driver_.reply_prepare(sent.round, sent.shard,
                           prepared_of(sent.shard, sent.message.survivors.size()));
   }
@@ -187,7 +188,7 @@ class World {
       return driver_.give(Decided{decide.round, lost()});
     }
     if (decide.wish == Decision::Commit) {
-      EXPECT_EQ(prepared_[decide.round], 2) << "somebody has not prepared";
+      expect_prepared(decide.round, decide.participants);
     }
     const auto stands = put(decide.round, decide.wish);
     if (fault(15)) {
@@ -197,7 +198,7 @@ class World {
     driver_.give(Decided{decide.round, stands});
   }
   void carry_out(const CreateUsers& create) {
-    EXPECT_EQ(prepared_[create.round], 1) << "the shard has not prepared";
+    expect_prepared(create.round, create.participants);
     const auto reply = [&](Result<CreateUsersOutcome> outcome) {
       driver_.give(UsersCreated{create.round, std::move(outcome)});
     };
@@ -211,18 +212,34 @@ class World {
   void carry_out(const ReadNames& read) {
     driver_.give(NamesRead{read.round, std::vector<std::string>{}});
   }
+  void expect_prepared(Sequence round, const std::vector<ShardId>& participants) {
+    EXPECT_FALSE(participants.empty());
+    for (const auto shard : participants) {
+      EXPECT_TRUE(halves_[round][shard].is_prepared) << "somebody has not prepared";
+    }
+  }
   // The decision that stands, the first one; a commit takes effect with it.
   Decision put(Sequence round, Decision wish) {
     const auto [decision, is_first] = log_.emplace(round, wish);
     if (is_first && wish == Decision::Commit) {
-      for (const auto place : survivors_[round]) {
-        const auto& what = reserved_[round].at(static_cast<std::size_t>(place)).what;
-        if (const auto* leg = std::get_if<messages::Leg>(&what)) {
-          commit(leg->transfer);
-        } else {
-          ++committed_[std::get<messages::OpenAccount>(what).opening];
+      std::multiset<TransferId> debits;
+      std::multiset<TransferId> credits;
+      for (const auto& [shard, half] : halves_[round]) {
+        if (!half.is_prepared) continue;
+        for (const auto place : half.survivors) {
+          const auto& what = half.orders.at(static_cast<std::size_t>(place)).what;
+          const auto* leg = std::get_if<messages::Leg>(&what);
+          if (leg == nullptr) {
+            ++committed_[std::get<messages::OpenAccount>(what).opening];
+          } else if (leg->side == messages::Side::Payer) {
+            debits.insert(leg->transfer.id);
+            commit(leg->transfer);
+          } else {
+            credits.insert(leg->transfer.id);
+          }
         }
       }
+      EXPECT_EQ(debits, credits) << "a half is missing";
     }
     return decision->second;
   }
@@ -271,9 +288,12 @@ class World {
   std::set<Sequence> applied_;
   std::map<TransferId, StoredTransfer> stored_;
   std::map<TransferId, int> committed_;
-  std::map<Sequence, std::vector<messages::ReserveOrder>> reserved_;
-  std::map<Sequence, std::vector<std::int32_t>> survivors_;
-  std::map<Sequence, int> prepared_;
+  struct Half {  // of a round, what one shard knows
+    std::vector<messages::ReserveOrder> orders;
+    std::vector<std::int32_t> survivors;
+    bool is_prepared = false;
+  };
+  std::map<Sequence, std::map<ShardId, Half>> halves_;
   std::map<Sequence, Decision> log_;
   std::set<Sequence> doubted_;  // whose decision was asked for, and the answer lost
 };

@@ -93,10 +93,10 @@ TEST_F(MovingRounds, GoEachWayInALaneOfTheirOwn) {
   const auto reserves = driver.sent<messages::Reserve>();
   ASSERT_EQ(reserves.size(), 4U);
   EXPECT_NE(reserves[0].round, reserves[2].round);
-  EXPECT_EQ(reserves[2].shard, ShardId(3));
-  EXPECT_TRUE(std::holds_alternative<messages::Depart>(reserves[2].message.orders[0].what));
-  EXPECT_EQ(reserves[3].shard, kTarget);
-  EXPECT_TRUE(std::holds_alternative<messages::Arrive>(reserves[3].message.orders[0].what));
+  EXPECT_EQ(reserves[2].shard, kTarget);
+  EXPECT_TRUE(std::holds_alternative<messages::Arrive>(reserves[2].message.orders[0].what));
+  EXPECT_EQ(reserves[3].shard, ShardId(3));
+  EXPECT_TRUE(std::holds_alternative<messages::Depart>(reserves[3].message.orders[0].what));
 }
 
 TEST_F(MovingRounds, ComeAgainMorePatientWhenAnAccountIsBusy) {

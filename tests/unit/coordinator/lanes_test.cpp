@@ -109,9 +109,20 @@ TEST(Lanes, DoNotWaitForEachOther) {
   driver.submit(transfer({101, 102}));
   driver.submit(transfer({201, 202}));
   driver.submit(transfer({103, 203}));
-  driver.submit(transfer({104, 301}));
+  driver.submit(open_user("ann", 301));
   EXPECT_EQ(driver.sent<messages::LocalRound>().size(), 2u);
+  EXPECT_EQ(driver.sent<messages::Reserve>().size(), 3u);
+}
+
+TEST(Lanes, GatherTransfersBetweenAnyShards) {
+  CoordinatorDriver driver({.cross_in_flight = 1});
+  const auto first = driver.bring_to_settling({transfer({101, 201})});
+  driver.submit(transfer({102, 301}));
+  driver.submit(transfer({401, 202}));
+  EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
+  driver.settle_all(first);
   EXPECT_EQ(driver.sent<messages::Reserve>().size(), 4u);
+  EXPECT_EQ(driver.machine().rounds_cross(), 1u);
 }
 
 TEST(Lanes, GiveEachRoundANumberOfItsOwn) {

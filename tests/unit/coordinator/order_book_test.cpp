@@ -10,7 +10,6 @@ namespace {
 using Ids = std::vector<OrderId>;
 
 constexpr LaneId kLocal{LaneKind::Local, ShardId(1), ShardId()};
-constexpr LaneId kCross{LaneKind::Cross, ShardId(1), ShardId(2)};
 constexpr Instant kStart{std::chrono::hours(1)};
 constexpr Instant kLate = kStart + kPatience;
 constexpr Sequence kRound(1);
@@ -20,12 +19,33 @@ TEST(OrderBook, SendsEachKindOfOrderToItsLane) {
   EXPECT_EQ(lane_of(limits(101)), kLocal);
   EXPECT_EQ(lane_of(transfer({0, 101})), kLocal);
   EXPECT_EQ(lane_of(RefusalOrder{{}, ShardId(1)}), kLocal);
-  EXPECT_EQ(lane_of(transfer({101, 201})), kCross);
+  EXPECT_EQ(lane_of(transfer({101, 201})), kCrossLane);
+  EXPECT_EQ(lane_of(transfer({301, 101})), kCrossLane);
   EXPECT_EQ(lane_of(open_user("ann", 101)), (LaneId{LaneKind::Opening, ShardId(1), ShardId()}));
 }
 
-TEST(OrderBook, HasOneLaneForBothDirectionsBetweenTwoShards) {
-  EXPECT_EQ(lane_of(transfer({201, 101})), lane_of(transfer({101, 201})));
+TEST(OrderBook, HasOneLaneForBothDirectionsBetweenTwoShardsOneOfWhichIsSuspect) {
+  EXPECT_EQ(own_lane_of(transfer({201, 101})), (LaneId{LaneKind::Cross, ShardId(1), ShardId(2)}));
+  EXPECT_EQ(own_lane_of(transfer({201, 101})), own_lane_of(transfer({101, 201})));
+  EXPECT_EQ(own_lane_of(transfer({101, 102})), kLocal);
+}
+
+TEST(OrderBook, KeepsWhatTouchesASuspectShardApartFromTheOthers) {
+  const LaneId with_third{LaneKind::Cross, ShardId(1), ShardId(3)};
+  OrderBook book({});
+  book.submit(1, transfer({101, 301}), kLate, kStart);
+  book.submit(2, transfer({101, 201}), kLate, kStart);
+  book.suspect(ShardId(3));
+  book.submit(3, transfer({302, 102}), kLate, kStart);
+  book.submit(4, transfer({102, 202}), kLate, kStart);
+  EXPECT_EQ(book.take(kCrossLane, kRound, 9, kStart), (Ids{2, 4}));
+  EXPECT_EQ(book.take(with_third, Sequence(2), 9, kStart), Ids{}) << "101 and 102 are taken";
+  book.release(kRound, {AccountId(101), AccountId(102)});
+  EXPECT_EQ(book.lanes_waiting(), std::vector{with_third});
+  book.trust(ShardId(3));
+  book.submit(5, transfer({103, 303}), kLate, kStart);
+  EXPECT_EQ(book.take(kCrossLane, Sequence(3), 9, kStart), Ids{5});
+  EXPECT_EQ(book.take(with_third, Sequence(3), 9, kStart), (Ids{1, 3}));
 }
 
 TEST(OrderBook, HoldsEveryAccountOfAnOrderButWorld) {
@@ -71,7 +91,7 @@ TEST(OrderBook, TakesFromTheAskedLaneOnly) {
   OrderBook book({});
   book.submit(1, transfer({101, 201}), kLate, kStart);
   EXPECT_TRUE(book.take(kLocal, kRound, 3, kStart).empty());
-  EXPECT_EQ(book.lanes_waiting(), std::vector{kCross});
+  EXPECT_EQ(book.lanes_waiting(), std::vector{kCrossLane});
 }
 
 TEST(OrderBook, FindsAnOrderOnlyInTheRoundThatTookIt) {

@@ -54,9 +54,8 @@ TEST(Rerouting, SendsATransferToTheLaneOfItsNewShards) {
   await(book, transfer({101, 102}), 102, out);
   book.reroute(moved_to(102, 3), kStart, out);
   book.tick(kStart + seconds(1), out);
-  const LaneId lane{LaneKind::Cross, ShardId(1), ShardId(3)};
-  EXPECT_EQ(book.lanes_waiting(), std::vector{lane});
-  ASSERT_EQ(book.take(lane, Sequence(2), 1, kStart), Ids{1});
+  EXPECT_EQ(book.lanes_waiting(), std::vector{kCrossLane});
+  ASSERT_EQ(book.take(kCrossLane, Sequence(2), 1, kStart), Ids{1});
   const auto& order = std::get<TransferOrder>(book.find(1, Sequence(2))->order);
   EXPECT_EQ(order.from_shard, ShardId(1));
   EXPECT_EQ(order.to_shard, ShardId(3));

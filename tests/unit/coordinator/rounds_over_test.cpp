@@ -47,7 +47,7 @@ TEST(RoundsOver, TheFenceStandsBeforeARoundThatIsAskedAboutAndLookedUp) {
 
 TEST(RoundsOver, TheFenceStandsBeforeTheOldestRoundOfEitherKind) {
   for (const bool is_local_first : {true, false}) {
-    CoordinatorDriver driver;
+    CoordinatorDriver driver({.shard_patience = kPatience});
     if (!is_local_first) driver.submit(transfer({101, 201}));
     driver.submit(transfer({102, 103}));
     if (is_local_first) driver.submit(transfer({101, 201}));
