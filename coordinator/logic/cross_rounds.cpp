@@ -193,19 +193,34 @@ Setback CrossRounds::prepare_fault(const Round& round, const RoundOrder& order) 
   return Setback::Retry;
 }
 
+bool CrossRounds::is_silent(const Round& round, const Participant& participant) {
+  return round.state == State::Reserving ? !participant.reserved : !participant.prepared;
+}
+
 // Who is silent for so long is left out, and what touches it waits for it alone.
 void CrossRounds::lose_patience(Sequence id, Instant now, Effects& out) {
   auto& round = rounds_.at(id);
-  const bool is_reserving = round.state == State::Reserving;
   for (const auto& part : round.participants) {
-    const bool has_replied = is_reserving ? part.reserved.has_value() : part.prepared.has_value();
-    if (!has_replied) book_.suspect(part.shard);
+    if (is_silent(round, part)) book_.suspect(part.shard);
   }
-  if (is_reserving) {
+  const bool keeps_others = std::ranges::any_of(round.orders, [&](const RoundOrder& order) {
+    return std::ranges::none_of(order.seats, [&](const Seat& seat) {
+      return is_silent(round, round.participants[seat.participant]);
+    });
+  });
+  if (!keeps_others) {
+    leave_lane(round);
+  } else if (round.state == State::Reserving) {
     judge_votes(id, round, now, out);
   } else {
     judge_prepares(id, round, now, out);
   }
+}
+
+// It goes on, and the lane counts it as ended.
+void CrossRounds::leave_lane(Round& round) {
+  round.has_left_lane = true;
+  ended_.push_back(round.lane);
 }
 
 // ---- settle
@@ -338,7 +353,8 @@ void CrossRounds::tick(Instant now, Effects& out) {
 
 // Only where shards that answer wait for one that does not.
 bool CrossRounds::is_impatient(const Round& round, Instant now) const {
-  return round.lane == kCrossLane && now - round.asked_at >= limits_.shard_patience &&
+  return round.lane == kCrossLane && !round.has_left_lane &&
+         now - round.asked_at >= limits_.shard_patience &&
          (round.state == State::Reserving || round.state == State::Preparing);
 }
 
@@ -399,7 +415,7 @@ void CrossRounds::end(Sequence id) {
   INVARIANT(found != rounds_.end());
   book_.release(id, found->second.accounts);
   book_.end(id);
-  ended_.push_back(found->second.lane);
+  if (!found->second.has_left_lane) ended_.push_back(found->second.lane);
   rounds_.erase(found);
 }
 

@@ -57,6 +57,7 @@ class CrossRounds {
   const PauseHistogram& pauses() const { return pauses_; }  // of accounts that were cut over
   // The last round before the oldest one under way; `last` if none is.
   Sequence finished(Sequence last) const;
+  // Lanes of rounds that ended, or hold others up no longer, since the last call.
   std::vector<LaneId> take_ended() { return std::exchange(ended_, {}); }
 
  private:
@@ -100,6 +101,7 @@ class CrossRounds {
     std::vector<AccountId> accounts;       // still taken by this round
     std::vector<Participant> participants;
     bool is_in_doubt = false;  // the log was asked and its answer lost
+    bool has_left_lane = false;
     Instant started_at;
     Instant asked_at;  // when it began to wait for all participants' answers
     Instant decided_at;
@@ -125,7 +127,9 @@ class CrossRounds {
   void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
   void blame(Sequence id, Round& round, const Participant& participant, Effects& out);
   bool is_impatient(const Round& round, Instant now) const;
+  static bool is_silent(const Round& round, const Participant& participant);
   void lose_patience(Sequence id, Instant now, Effects& out);
+  void leave_lane(Round& round);
   void keep_survivors(Sequence id, Round& round);
   void decide(Sequence id, Round& round, Effects& out);
   void move_users(Sequence id, Round& round, Effects& out);

@@ -213,6 +213,29 @@ TEST(AShardThatIsSilent, IsWaitedForWithoutEndByWhatTouchesItAlone) {
   EXPECT_TRUE(driver.sent<messages::Release>().empty());
 }
 
+TEST(AShardThatIsSilent, IsWaitedForByARoundThatNobodyElseIsIn) {
+  CoordinatorDriver driver({.cross_in_flight = 1, .shard_patience = kPatienceWithShards});
+  const auto round = driver.start_cross({transfer({101, 301}), transfer({302, 201})});
+  for (const auto shard : {ShardId(1), ShardId(2)}) driver.vote(round.round, shard, {Yes{}});
+  driver.vote(round.round, ShardId(3), {Yes{}, Yes{}});
+  driver.submit(transfer({102, 202}));
+  for (const auto shard : {ShardId(1), ShardId(2)}) {
+    driver.reply_prepare(round.round, shard, prepared_of(shard, 1));
+  }
+  driver.pass(kPatienceWithShards - milliseconds(1));
+  EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
+  driver.pass(milliseconds(1));
+  EXPECT_EQ(driver.sent<messages::Reserve>().size(), 2u) << "the lane is free";
+  EXPECT_TRUE(driver.sent<messages::Settle>().empty());
+  driver.pass(kPatienceWithShards);
+  driver.reply_prepare(round.round, ShardId(3), prepared_of(ShardId(3), 2));
+  EXPECT_EQ(driver.take<Decide>().size(), 1u);
+  driver.give(Decided{round.round, Decision::Commit});
+  driver.settle_all(round);
+  EXPECT_TRUE(driver.answer<Committed>(round.orders[0]));
+  EXPECT_TRUE(driver.answer<Committed>(round.orders[1]));
+}
+
 TEST(AShardThatIsSilent, AboutItsCommitKeepsNobodyElseWaiting) {
   CoordinatorDriver driver({.settle_wait = seconds(2)});
   const auto round = driver.start_cross(kTriangle);
