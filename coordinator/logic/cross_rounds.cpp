@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <ranges>
 
 #include "base/invariant.hpp"
 
@@ -105,8 +104,9 @@ void CrossRounds::set_back(Sequence id, const RoundOrder& order, Setback setback
 
 void CrossRounds::set_all_back(Sequence id, const Round& round, Setback setback, Instant now,
                                Effects& out) {
-  for (const auto& order : std::views::reverse(round.orders)) {  // the oldest to the front
-    set_back(id, order, setback, now, out);
+  for (auto order = round.orders.rbegin(); order != round.orders.rend();
+       ++order) {  // the oldest to the front
+    set_back(id, *order, setback, now, out);
   }
 }
 
@@ -130,7 +130,7 @@ void CrossRounds::on(const PrepareReplied& event, Instant now, Effects& out) {
   auto* part = participant(round, event.shard);
   if (part == nullptr) return;
   part->prepared = event.reply;
-  if (is_shard_fault(part->prepared)) book_.suspect(event.shard);
+  if (legs_of(*part) == nullptr) book_.suspect(event.shard, now);
   if (std::ranges::all_of(round.participants,
                           [](const auto& p) { return p.prepared.has_value(); })) {
     judge_prepares(event.round, round, now, out);
@@ -157,8 +157,8 @@ void CrossRounds::judge_prepares(Sequence id, Round& round, Instant now, Effects
     return;
   }
   send_settles(id, round, false, out);
-  for (const auto& order : std::views::reverse(round.orders)) {
-    set_back(id, order, prepare_fault(round, order), now, out);
+  for (auto order = round.orders.rbegin(); order != round.orders.rend(); ++order) {
+    set_back(id, *order, prepare_fault(round, *order), now, out);
   }
   end(id);
 }
@@ -184,7 +184,7 @@ void CrossRounds::blame(Sequence id, Round& round, const Participant& participan
   }
 }
 
-// Why the order could not be prepared; Retry: it could, but others of its round could not.
+// Why the order could not be prepared; Retry: for no fault of its shards' own.
 Setback CrossRounds::prepare_fault(const Round& round, const RoundOrder& order) const {
   for (const auto& seat : order.seats) {
     const auto& participant = round.participants[seat.participant];
@@ -194,31 +194,47 @@ Setback CrossRounds::prepare_fault(const Round& round, const RoundOrder& order) 
 }
 
 bool CrossRounds::is_silent(const Round& round, const Participant& participant) {
-  return round.state == State::Reserving ? !participant.reserved : !participant.prepared;
+  switch (round.state) {
+    case State::Reserving:
+      return !participant.reserved;
+    case State::Preparing:
+      return !participant.prepared;
+    case State::Settling:
+      return !participant.is_settled;
+    case State::HandingOver:
+    case State::Deciding:
+    case State::Asking:
+    case State::ReadingNames:
+      return false;
+  }
+  std::abort();
 }
 
 // Who is silent for so long is left out, and what touches it waits for it alone.
 void CrossRounds::lose_patience(Sequence id, Instant now, Effects& out) {
   auto& round = rounds_.at(id);
+  round.is_late = false;
+  round.asked_at = now;
   for (const auto& part : round.participants) {
-    if (is_silent(round, part)) book_.suspect(part.shard);
+    if (is_silent(round, part)) book_.suspect(part.shard, now);
   }
   const bool keeps_others = std::ranges::any_of(round.orders, [&](const RoundOrder& order) {
     return std::ranges::none_of(order.seats, [&](const Seat& seat) {
       return is_silent(round, round.participants[seat.participant]);
     });
   });
-  if (!keeps_others) {
-    leave_lane(round);
-  } else if (round.state == State::Reserving) {
+  if (round.state == State::Reserving && keeps_others) {
     judge_votes(id, round, now, out);
-  } else {
+  } else if (round.state == State::Preparing && keeps_others) {
     judge_prepares(id, round, now, out);
+  } else {
+    leave_lane(round);
   }
 }
 
 // It goes on, and the lane counts it as ended.
 void CrossRounds::leave_lane(Round& round) {
+  if (round.has_left_lane) return;
   round.has_left_lane = true;
   ended_.push_back(round.lane);
 }
@@ -227,7 +243,7 @@ void CrossRounds::leave_lane(Round& round) {
 
 void CrossRounds::commit(Sequence id, Round& round, Instant now, Effects& out) {
   round.state = State::Settling;
-  round.decided_at = now;
+  round.decided_at = round.asked_at = now;
   round.answer_by = Instant::max();
   for (const auto& order : round.orders) {
     if (const auto* entry = book_.find(order.id, id)) {
@@ -260,8 +276,9 @@ void CrossRounds::on(const SettleReplied& event, Instant now, Effects& out) {
     part->is_confirmed = event.reply.value().outcome == messages::SettleOutcome::Settled;
   } else {
     round.again_at = now + kAgainPause;
-    book_.suspect(event.shard);
+    book_.suspect(event.shard, now);
   }
+  if (part->is_confirmed) book_.trust(part->shard, round.started_at);
   answer_settled(event.round, round, out);
   if (std::ranges::all_of(round.participants, &Participant::is_settled)) {
     // A half that is lost is an alarm, not a success: its clients are told no more than is decided.
@@ -351,18 +368,21 @@ void CrossRounds::tick(Instant now, Effects& out) {
   for (const auto id : impatient) lose_patience(id, now, out);
 }
 
-// Only where shards that answer wait for one that does not.
-bool CrossRounds::is_impatient(const Round& round, Instant now) const {
-  return round.lane == kCrossLane && !round.has_left_lane &&
-         now - round.asked_at >= limits_.shard_patience &&
-         (round.state == State::Reserving || round.state == State::Preparing);
+// Only where others wait for a shard that is silent. What has come while this process itself stood
+// still is read between two ticks.
+bool CrossRounds::is_impatient(Round& round, Instant now) const {
+  const bool is_late = round.lane == kCrossLane && now - round.asked_at >= limits_.shard_patience &&
+                       std::ranges::any_of(round.participants, [&](const Participant& part) {
+                         return is_silent(round, part);
+                       });
+  return std::exchange(round.is_late, is_late) && is_late;
 }
 
 void CrossRounds::end_settling(Sequence id, Instant now, Effects& out) {
   auto& round = rounds_.at(id);
   answer_committed(id, round, false, out);
   for (const auto& part : round.participants) {
-    if (!part.is_settled) book_.suspect(part.shard);
+    if (!part.is_settled) book_.suspect(part.shard, now);
   }
   end_committed(id, now);
 }
@@ -395,11 +415,7 @@ void CrossRounds::end_committed(Sequence id, Instant now) {
   }
   std::vector<ShardId> unconfirmed;
   for (const auto& part : round.participants) {
-    if (part.is_confirmed) {
-      book_.trust(part.shard);
-    } else {
-      unconfirmed.push_back(part.shard);
-    }
+    if (!part.is_confirmed) unconfirmed.push_back(part.shard);
   }
   log_.adopt(round_id(id), unconfirmed);
   end(id);

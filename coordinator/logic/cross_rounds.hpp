@@ -23,7 +23,7 @@
 //
 // A participant is told of its own orders, in the order in which the round has them. What its fault
 // or silence means is for these orders alone; the others go on, or are tried again at once. It is
-// suspect from then on, so the next rounds do without it, until one commits with it.
+// suspect from then on, so the next rounds do without it, until it has settled a later one.
 
 #include <unordered_map>
 
@@ -76,7 +76,7 @@ class CrossRounds {
   struct Participant {
     ShardId shard;
     std::vector<std::int32_t> survivors = {};  // places in the orders that it was told of
-    std::size_t orders = 0;                    // how many these are
+    std::size_t orders = 0;                    // how many it was told of in all
     std::optional<Result<messages::ReserveReply>> reserved = {};
     std::optional<Result<messages::PrepareReply>> prepared = {};
     bool is_settling = false;   // was told, has not answered
@@ -102,6 +102,7 @@ class CrossRounds {
     std::vector<Participant> participants;
     bool is_in_doubt = false;  // the log was asked and its answer lost
     bool has_left_lane = false;
+    bool is_late = false;  // as of the last tick: a shard is silent for too long
     Instant started_at;
     Instant asked_at;  // when it began to wait for all participants' answers
     Instant decided_at;
@@ -126,7 +127,7 @@ class CrossRounds {
   void set_all_back(Sequence id, const Round& round, Setback setback, Instant now, Effects& out);
   void judge_prepares(Sequence id, Round& round, Instant now, Effects& out);
   void blame(Sequence id, Round& round, const Participant& participant, Effects& out);
-  bool is_impatient(const Round& round, Instant now) const;
+  bool is_impatient(Round& round, Instant now) const;
   static bool is_silent(const Round& round, const Participant& participant);
   void lose_patience(Sequence id, Instant now, Effects& out);
   void leave_lane(Round& round);
@@ -167,13 +168,6 @@ Setback setback_of_reply(const std::optional<Result<Reply>>& reply) {
   if (!reply || !*reply) return Setback::ShardFault;
   const auto* failed = std::get_if<messages::RoundFailed>(&reply->value());
   return failed == nullptr ? Setback::ShardFault : setback_of(failed->fault);
-}
-
-template <class Reply>
-bool is_shard_fault(const std::optional<Result<Reply>>& reply) {
-  if (!reply || !*reply) return true;
-  const auto* failed = std::get_if<messages::RoundFailed>(&reply->value());
-  return failed != nullptr && setback_of(failed->fault) == Setback::ShardFault;
 }
 
 }  // namespace koshel::coordinator

@@ -1,7 +1,6 @@
 // CrossRounds, second part: the votes upon a round's orders and what follows from them.
 
 #include <algorithm>
-#include <ranges>
 
 #include "coordinator/logic/cross_rounds.hpp"
 
@@ -41,7 +40,7 @@ void CrossRounds::on(const ReserveReplied& event, Instant now, Effects& out) {
   auto* part = participant(round, event.shard);
   if (part == nullptr) return;
   part->reserved = event.reply;
-  if (is_shard_fault(part->reserved)) book_.suspect(event.shard);
+  if (votes_of(*part) == nullptr) book_.suspect(event.shard, now);
   if (std::ranges::all_of(round.participants,
                           [](const auto& p) { return p.reserved.has_value(); })) {
     judge_votes(event.round, round, now, out);
@@ -59,8 +58,9 @@ std::optional<Setback> CrossRounds::reserve_fault(const Round& round,
 }
 
 void CrossRounds::judge_votes(Sequence id, Round& round, Instant now, Effects& out) {
-  for (const auto& order : std::views::reverse(round.orders)) {  // the oldest to the front
-    if (const auto fault = reserve_fault(round, order)) set_back(id, order, *fault, now, out);
+  for (auto order = round.orders.rbegin(); order != round.orders.rend();
+       ++order) {  // the oldest to the front
+    if (const auto fault = reserve_fault(round, *order)) set_back(id, *order, *fault, now, out);
   }
   std::erase_if(round.orders,
                 [&](const RoundOrder& order) { return !judge_order(id, round, order, now, out); });

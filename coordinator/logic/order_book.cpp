@@ -100,7 +100,7 @@ bool OrderBook::submit(OrderId id, Order order, Instant deadline, Instant now) {
   if (!std::holds_alternative<MoveOrder>(order)) last_from_client_ = now;
   const auto lane_id = lane_for(order);
   auto& lane = lanes_[lane_id];
-  if (lane.size == 0) lane.flow = LaneFlow();  // what was, is over
+  if (lane.size == 0) lane.flow = LaneFlow();
   if (!has_room(lane, deadline, now)) return false;
   auto& entry = entries_[id];
   entry.order = std::move(order);
@@ -120,8 +120,13 @@ LaneId OrderBook::lane_for(const Order& order) const {
   return !suspects_.empty() && touches_suspect() ? own_lane_of(order) : lane_of(order);
 }
 
-void OrderBook::suspect(ShardId shard) {
-  if (!suspects_.insert(shard).second) return;
+void OrderBook::trust(ShardId shard, Instant begun) {
+  const auto found = suspects_.find(shard);
+  if (found != suspects_.end() && begun >= found->second) suspects_.erase(found);
+}
+
+void OrderBook::suspect(ShardId shard, Instant now) {
+  if (!suspects_.insert_or_assign(shard, now).second) return;
   for (const auto id : std::exchange(lanes_[kCrossLane].queue, {})) {
     const auto found = entries_.find(id);
     if (found != entries_.end()) queue_of(found->second).push_back(id);
@@ -145,6 +150,7 @@ std::deque<OrderId>& OrderBook::queue_of(Entry& entry) {
   --lanes_[entry.lane].size;
   entry.lane = lane_for(entry.order);
   auto& lane = lanes_[entry.lane];
+  if (lane.size == 0) lane.flow = LaneFlow();  // what was, is over
   ++lane.size;
   return lane.queue;
 }

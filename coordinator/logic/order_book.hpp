@@ -14,7 +14,6 @@
 #include <deque>
 #include <map>
 #include <queue>
-#include <set>
 #include <unordered_map>
 
 #include "coordinator/logic/events.hpp"
@@ -89,9 +88,9 @@ class OrderBook {
   // The order becomes another one (a refusal to be remembered) and waits again.
   void replace(OrderId id, Order order);
   // A shard that did not answer as it should is suspect: what touches it has lanes of its own, so that
-  // nobody else waits for it.
-  void suspect(ShardId shard);
-  void trust(ShardId shard) { suspects_.erase(shard); }
+  // nobody else waits for it; until it has carried out what was begun afterwards.
+  void suspect(ShardId shard, Instant now);
+  void trust(ShardId shard, Instant begun);
   bool is_suspect(ShardId shard) const { return suspects_.contains(shard); }
   std::size_t suspects() const { return suspects_.size(); }
   // Waits for its route; comes back with reroute().
@@ -135,7 +134,7 @@ class OrderBook {
   std::unordered_map<OrderId, Entry> entries_;
   std::optional<Instant> last_from_client_;
   std::map<LaneId, Lane> lanes_;
-  std::set<ShardId> suspects_;
+  std::map<ShardId, Instant> suspects_;  // since when at the last
   boost::unordered_flat_map<AccountId, InFlight, std::hash<AccountId>> in_flight_;
   std::multimap<Instant, OrderId> delayed_;
   std::multimap<AccountId, OrderId> awaiting_route_;

@@ -5,21 +5,22 @@ import re
 import signal
 import unittest
 
-from tests.support.harness import Client, cluster, wait_until
+from tests.support.harness import cluster, wait_until
 from tests.support.load import Load
 
 
 class SilentShardTest(unittest.TestCase):
     def setUp(self):
         self.cluster = self.enterContext(cluster(shards=3))
-        api = self.cluster.client()
+        self.api = self.cluster.client()
+        self.addCleanup(self.api.connection.close)
         self.homes = {}
         for i in range(36):
-            user = api.user(f"user-{i}", balance="5000", max_balance="100000")
+            user = self.api.user(f"user-{i}", balance="5000", max_balance="100000")
             self.homes.setdefault(user["shard"], []).append(user["name"])
 
     def suspects(self):
-        page = Client(self.cluster.url()).get("/metrics").text
+        page = self.api.get("/metrics").text
         return int(re.search(r"^koshel_shards_suspect (\d+)", page, re.MULTILINE)[1])
 
     def test_an_agent_that_hangs_keeps_only_its_own_transfers(self):
@@ -47,7 +48,7 @@ class SilentShardTest(unittest.TestCase):
         for load in (others, spared):
             print(f"committed {len(load.committed)}, answers on the way {load.errors}, "
                   f"longest wait {load.longest_wait:.2f} s")
-            load.check(self.cluster.client(), "5000")
+            load.check(self.api, "5000")
         self.cluster.check_books()
 
 

@@ -33,7 +33,7 @@ PROJECT = {
 }
 
 # Libraries that logic may use: containers and values, nothing that waits, opens or sends.
-LOGIC_LIBRARIES = {"boost/unordered"}
+LOGIC_LIBRARIES = {"boost/container", "boost/unordered"}
 BASE_LIBRARIES = {"boost/json", "boost/outcome", "utf8proc.h"}
 
 

@@ -154,7 +154,7 @@ TEST(AShardThatFails, ToPrepareSendsTheOthersIntoTheNextRoundAtOnce) {
   EXPECT_EQ(driver.answered(), 0u);
 }
 
-TEST(AShardThatFails, BecauseOfWhatItWasToWriteMakesOnlyItsOwnRoundsSmaller) {
+TEST(AShardThatFails, BecauseOfTheOneOrderThatItWasToWriteFailsThisOrderAlone) {
   CoordinatorDriver driver;
   auto round = driver.start_cross({transfer({101, 201}), transfer({301, 401})});
   for (int shard = 1; shard <= 4; ++shard) driver.vote(round.round, ShardId(shard), {Yes{}});
@@ -167,6 +167,18 @@ TEST(AShardThatFails, BecauseOfWhatItWasToWriteMakesOnlyItsOwnRoundsSmaller) {
   EXPECT_EQ(driver.take<Alarm>().size(), 1u);
 }
 
+TEST(AShardThatFails, EveryTimeItPreparesIsLeftOut) {
+  CoordinatorDriver driver;
+  const auto round = driver.start_cross(kTriangle);
+  vote_yes(driver, round.round, {1, 2, 3});
+  prepare(driver, round.round, {1, 2});
+  driver.reply_prepare(round.round, ShardId(3), failed(RoundFault::Rejected));
+  const auto again = started(driver);
+  ASSERT_EQ(again.size(), 3u);  // it goes with each of the others by itself
+  for (const auto& [number, shards] : again) EXPECT_EQ(shards.size(), 2u);
+  EXPECT_EQ(driver.machine().shards_suspect(), 1u);
+}
+
 // ---- silence
 
 TEST(AShardThatIsSilent, IsWaitedForSoLongAndThenTheOthersPrepareWithoutIt) {
@@ -176,6 +188,7 @@ TEST(AShardThatIsSilent, IsWaitedForSoLongAndThenTheOthersPrepareWithoutIt) {
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Prepare>().empty());
   driver.pass(milliseconds(1));
+  driver.pass(milliseconds(2));  // what had arrived would have been read
   EXPECT_EQ(driver.sent<messages::Prepare>().size(), 2u);
   driver.submit_together({transfer({103, 203}), transfer({204, 303})});
   const auto next = started(driver);
@@ -192,6 +205,7 @@ TEST(AShardThatIsSilent, WhenAskedToPrepareEndsTheRoundAndTheOthersGoOn) {
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Settle>().empty());
   driver.pass(milliseconds(1));
+  driver.pass(milliseconds(2));  // what had arrived would have been read
   EXPECT_EQ(driver.sent<messages::Settle>().size(), 3u);
   EXPECT_TRUE(driver.take<Decide>().empty());
   const auto again = started(driver);
@@ -225,6 +239,7 @@ TEST(AShardThatIsSilent, IsWaitedForByARoundThatNobodyElseIsIn) {
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
   driver.pass(milliseconds(1));
+  driver.pass(milliseconds(2));  // what had arrived would have been read
   EXPECT_EQ(driver.sent<messages::Reserve>().size(), 2u) << "the lane is free";
   EXPECT_TRUE(driver.sent<messages::Settle>().empty());
   driver.pass(kPatienceWithShards);
@@ -234,6 +249,40 @@ TEST(AShardThatIsSilent, IsWaitedForByARoundThatNobodyElseIsIn) {
   driver.settle_all(round);
   EXPECT_TRUE(driver.answer<Committed>(round.orders[0]));
   EXPECT_TRUE(driver.answer<Committed>(round.orders[1]));
+}
+
+TEST(AShardThatIsSilent, AboutItsCommitHasTheLaneFreeForOthers) {
+  CoordinatorDriver driver(
+      {.cross_in_flight = 1, .settle_wait = seconds(9), .shard_patience = kPatienceWithShards});
+  const auto round = driver.bring_to_settling({transfer({101, 201})});
+  driver.discard();
+  driver.submit(transfer({301, 401}));
+  driver.pass(kPatienceWithShards);
+  EXPECT_TRUE(started(driver).empty());
+  driver.pass(milliseconds(2));
+  EXPECT_EQ(started(driver).size(), 1u);
+  driver.settle_all(round);
+  EXPECT_TRUE(driver.answer<Committed>(round.orders[0]));
+}
+
+TEST(AShardThatIsSilent, WhileTheCoordinatorItselfStoodStillHasItsAnswerRead) {
+  CoordinatorDriver driver({.shard_patience = kPatienceWithShards});
+  const auto round = driver.start_cross(kTriangle);
+  vote_yes(driver, round.round, {1, 2});
+  driver.pass(kPatienceWithShards * 5);
+  vote_yes(driver, round.round, {3});
+  EXPECT_EQ(driver.sent<messages::Prepare>().size(), 3u);
+  EXPECT_EQ(driver.machine().shards_suspect(), 0u);
+}
+
+TEST(AShardThatIsSilent, IsNotTrustedForWhatItDidBefore) {
+  CoordinatorDriver driver;
+  const auto before = driver.bring_to_settling({transfer({101, 301})});
+  driver.pass(milliseconds(1));
+  const auto later = driver.start_cross({transfer({201, 302})});
+  driver.give(ReserveReplied{later.round, ShardId(3), lost()});
+  driver.settle_all(before);
+  EXPECT_EQ(driver.machine().shards_suspect(), 1u);
 }
 
 TEST(AShardThatIsSilent, AboutItsCommitKeepsNobodyElseWaiting) {

@@ -35,14 +35,16 @@ TEST(OrderBook, KeepsWhatTouchesASuspectShardApartFromTheOthers) {
   OrderBook book({});
   book.submit(1, transfer({101, 301}), kLate, kStart);
   book.submit(2, transfer({101, 201}), kLate, kStart);
-  book.suspect(ShardId(3));
+  book.suspect(ShardId(3), kStart);
   book.submit(3, transfer({302, 102}), kLate, kStart);
   book.submit(4, transfer({102, 202}), kLate, kStart);
   EXPECT_EQ(book.take(kCrossLane, kRound, 9, kStart), (Ids{2, 4}));
   EXPECT_EQ(book.take(with_third, Sequence(2), 9, kStart), Ids{}) << "101 and 102 are taken";
   book.release(kRound, {AccountId(101), AccountId(102)});
   EXPECT_EQ(book.lanes_waiting(), std::vector{with_third});
-  book.trust(ShardId(3));
+  book.trust(ShardId(3), kStart - seconds(1));
+  EXPECT_TRUE(book.is_suspect(ShardId(3))) << "it was begun before";
+  book.trust(ShardId(3), kStart);
   book.submit(5, transfer({103, 303}), kLate, kStart);
   EXPECT_EQ(book.take(kCrossLane, Sequence(3), 9, kStart), Ids{5});
   EXPECT_EQ(book.take(with_third, Sequence(3), 9, kStart), (Ids{1, 3}));
