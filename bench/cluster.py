@@ -160,12 +160,15 @@ def stat_of(pid):
 
 def cpu_of_tree(pid):
     """Of a process, of its children that are there, and of those that have gone."""
-    ticks = sum(int(field) for field in stat_of(pid)[11:15])
-    for other in pathlib.Path("/proc").glob("[0-9]*"):
-        fields = stat_of(other.name)
-        if fields and fields[1] == str(pid):
-            ticks += sum(int(field) for field in fields[11:13])
-    return ticks / TICKS
+    while True:
+        own = stat_of(pid)[11:15]
+        ticks = sum(int(field) for field in own)
+        for other in pathlib.Path("/proc").glob("[0-9]*"):
+            fields = stat_of(other.name)
+            if fields and fields[1] == str(pid):
+                ticks += sum(int(field) for field in fields[11:13])
+        if stat_of(pid)[13:15] == own[2:4]:  # else one has gone meanwhile, and is counted twice or not at all
+            return ticks / TICKS
 
 
 def resident_bytes(pid):
