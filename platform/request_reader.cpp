@@ -37,7 +37,7 @@ bool has_line_of_chunk(std::string_view rest) {
   if (rest.starts_with("\r\n")) rest.remove_prefix(2);  // of the chunk before
   const auto size = rest.substr(std::min(rest.find_first_not_of('0'), rest.size()));
   return !size.empty() && std::isxdigit(static_cast<unsigned char>(size.front())) != 0 &&
-         size.find('\n') != std::string_view::npos;
+         size.find("\r\n") != std::string_view::npos;
 }
 
 bool is_digits(std::string_view text) {
