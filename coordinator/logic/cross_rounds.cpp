@@ -104,9 +104,29 @@ void CrossRounds::set_back(Sequence id, const RoundOrder& order, Setback setback
 
 void CrossRounds::set_all_back(Sequence id, const Round& round, Setback setback, Instant now,
                                Effects& out) {
-  for (auto order = round.orders.rbegin(); order != round.orders.rend();
-       ++order) {  // the oldest to the front
+  // The oldest to the front.
+  for (auto order = round.orders.rbegin(); order != round.orders.rend(); ++order) {
     set_back(id, *order, setback, now, out);
+  }
+}
+
+// Why a participant stands in the way of its orders, as of what it was asked; nullopt: it does not.
+std::optional<Setback> CrossRounds::fault_of(const Round& round, const Participant& participant) {
+  if (round.state == State::Reserving) {
+    if (votes_of(participant) != nullptr) return std::nullopt;
+    return setback_of_reply(participant.reserved);
+  }
+  if (legs_of(participant) != nullptr) return std::nullopt;
+  return setback_of_reply(participant.prepared);
+}
+
+// The orders of participants that failed; the others are not touched.
+void CrossRounds::set_faulty_back(Sequence id, const Round& round, Instant now, Effects& out) {
+  for (auto order = round.orders.rbegin(); order != round.orders.rend(); ++order) {
+    for (const auto& seat : order->seats) {
+      const auto fault = fault_of(round, round.participants[seat.participant]);
+      if (fault) set_back(id, *order, *fault, now, out);  // once: it is in the round no more
+    }
   }
 }
 
@@ -156,11 +176,8 @@ void CrossRounds::judge_prepares(Sequence id, Round& round, Instant now, Effects
     decide(id, round, out);
     return;
   }
-  send_settles(id, round, false, out);
-  for (auto order = round.orders.rbegin(); order != round.orders.rend(); ++order) {
-    set_back(id, *order, prepare_fault(round, *order), now, out);
-  }
-  end(id);
+  set_faulty_back(id, round, now, out);
+  abort(id, Setback::Retry, now, out);
 }
 
 // Where the database has refused what it was to write, smaller rounds find the order that it is.
@@ -182,15 +199,6 @@ void CrossRounds::blame(Sequence id, Round& round, const Participant& participan
       entry->round_max = static_cast<int>(survivors + 1) / 2;
     }
   }
-}
-
-// Why the order could not be prepared; Retry: for no fault of its shards' own.
-Setback CrossRounds::prepare_fault(const Round& round, const RoundOrder& order) const {
-  for (const auto& seat : order.seats) {
-    const auto& participant = round.participants[seat.participant];
-    if (legs_of(participant) == nullptr) return setback_of_reply(participant.prepared);
-  }
-  return Setback::Retry;
 }
 
 bool CrossRounds::is_silent(const Round& round, const Participant& participant) {

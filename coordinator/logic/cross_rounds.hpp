@@ -113,8 +113,8 @@ class CrossRounds {
   Participant* participant(Round& round, ShardId shard);
   static const messages::Reserved* votes_of(const Participant& participant);
   static const messages::Prepared* legs_of(const Participant& participant);
-  std::optional<Setback> reserve_fault(const Round& round, const RoundOrder& order) const;
-  Setback prepare_fault(const Round& round, const RoundOrder& order) const;
+  static std::optional<Setback> fault_of(const Round& round, const Participant& participant);
+  void set_faulty_back(Sequence id, const Round& round, Instant now, Effects& out);
   void judge_votes(Sequence id, Round& round, Instant now, Effects& out);
   bool judge_order(Sequence id, Round& round, const RoundOrder& order, Instant now, Effects& out);
   void take_seats(Round& round);

@@ -47,21 +47,8 @@ void CrossRounds::on(const ReserveReplied& event, Instant now, Effects& out) {
   }
 }
 
-// Why the order's votes are not all there; nullopt: they are.
-std::optional<Setback> CrossRounds::reserve_fault(const Round& round,
-                                                  const RoundOrder& order) const {
-  for (const auto& seat : order.seats) {
-    const auto& participant = round.participants[seat.participant];
-    if (votes_of(participant) == nullptr) return setback_of_reply(participant.reserved);
-  }
-  return std::nullopt;
-}
-
 void CrossRounds::judge_votes(Sequence id, Round& round, Instant now, Effects& out) {
-  for (auto order = round.orders.rbegin(); order != round.orders.rend();
-       ++order) {  // the oldest to the front
-    if (const auto fault = reserve_fault(round, *order)) set_back(id, *order, *fault, now, out);
-  }
+  set_faulty_back(id, round, now, out);
   std::erase_if(round.orders,
                 [&](const RoundOrder& order) { return !judge_order(id, round, order, now, out); });
   if (round.orders.empty()) {

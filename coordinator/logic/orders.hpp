@@ -97,9 +97,8 @@ enum class LaneKind : std::int8_t { Moving, Local, Cross, Opening };
 struct LaneId {
   LaneKind kind = LaneKind::Local;
   ShardId first;
-  ShardId
-      second;  // of a Moving lane, the target; of a Cross lane that is not the common one, above
-               // `first`; else 0
+  // Of a Moving lane, the target; of a Cross lane that is not the common one, above `first`; else 0.
+  ShardId second;
   auto operator<=>(const LaneId&) const = default;
 };
 // Transfers between shards share one lane, with no shards in its name.

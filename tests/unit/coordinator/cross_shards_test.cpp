@@ -9,7 +9,6 @@ namespace {
 
 using messages::RoundFault;
 using messages::SettleOutcome;
-using messages::Vote;
 using messages::Yes;
 using Places = std::vector<std::int32_t>;
 
@@ -26,6 +25,12 @@ void prepare(CoordinatorDriver& driver, Sequence round, std::initializer_list<in
   for (const auto shard : shards) {
     driver.reply_prepare(round, ShardId(shard), prepared_of(ShardId(shard), 2));
   }
+}
+
+// The last millisecond of it, and a tick more: what had arrived would have been read between.
+void lose_patience(CoordinatorDriver& driver) {
+  driver.pass(milliseconds(1));
+  driver.pass(milliseconds(2));
 }
 
 // Which shards take part in the rounds that were started.
@@ -187,8 +192,7 @@ TEST(AShardThatIsSilent, IsWaitedForSoLongAndThenTheOthersPrepareWithoutIt) {
   vote_yes(driver, round.round, {1, 2});
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Prepare>().empty());
-  driver.pass(milliseconds(1));
-  driver.pass(milliseconds(2));  // what had arrived would have been read
+  lose_patience(driver);
   EXPECT_EQ(driver.sent<messages::Prepare>().size(), 2u);
   driver.submit_together({transfer({103, 203}), transfer({204, 303})});
   const auto next = started(driver);
@@ -204,8 +208,7 @@ TEST(AShardThatIsSilent, WhenAskedToPrepareEndsTheRoundAndTheOthersGoOn) {
   prepare(driver, round.round, {1, 2});
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Settle>().empty());
-  driver.pass(milliseconds(1));
-  driver.pass(milliseconds(2));  // what had arrived would have been read
+  lose_patience(driver);
   EXPECT_EQ(driver.sent<messages::Settle>().size(), 3u);
   EXPECT_TRUE(driver.take<Decide>().empty());
   const auto again = started(driver);
@@ -238,8 +241,7 @@ TEST(AShardThatIsSilent, IsWaitedForByARoundThatNobodyElseIsIn) {
   }
   driver.pass(kPatienceWithShards - milliseconds(1));
   EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
-  driver.pass(milliseconds(1));
-  driver.pass(milliseconds(2));  // what had arrived would have been read
+  lose_patience(driver);
   EXPECT_EQ(driver.sent<messages::Reserve>().size(), 2u) << "the lane is free";
   EXPECT_TRUE(driver.sent<messages::Settle>().empty());
   driver.pass(kPatienceWithShards);
