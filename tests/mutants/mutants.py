@@ -127,7 +127,7 @@ MUTANTS = [
     mutant("doubtful_decision_is_abort", "9: failure is said of a decision whose reply was lost",
            (COORDINATOR + "cross_decisions.cpp", "if (was_never_asked && !round.is_in_doubt) {", "if (true) {")),
     mutant("doubtful_user_is_abort", "9: failure is said of a user's creation whose reply was lost",
-           (COORDINATOR + "cross_decisions.cpp", "if (event.outcome.error().fault == Fault::InDoubt) {",
+           (COORDINATOR + "cross_decisions.cpp", "if (error.fault == Fault::InDoubt) {",
             "if (false) {")),
     mutant("deadline_of_a_sent_round", "9: failure is said at the deadline of a round that may have committed",
            (COORDINATOR + "order_book.cpp",
