@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -16,6 +17,7 @@ struct Free {
 
 // utf8proc gives normal form C as a malloc'ed string, or a negative code for invalid UTF-8.
 std::optional<std::string> normal_form(std::string_view text) {
+  if (std::ranges::all_of(text, [](char c) { return c >= 0; })) return std::string(text);  // ASCII
   utf8proc_uint8_t* raw = nullptr;
   const auto size =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),

@@ -9,6 +9,7 @@ USERS_MANY = 1_000_000
 ENTRIES_MANY = 10_000_000
 SHARDS = (2, 4, 8)
 GROWING_SECONDS = 60  # at a time: each load reads all users first
+SETTLING_SECONDS = 10  # until each page has had the change after a checkpoint that is logged whole
 
 
 @contextlib.contextmanager
@@ -45,9 +46,12 @@ def measure_growth(seconds):
         for entries in (USERS_MANY, ENTRIES_MANY):
             while entries_of(cluster) < entries:
                 cluster.load("mixed", 1000, 8, USERS_MANY, GROWING_SECONDS)
-            samples.append(cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds))
+            cluster.checkpoint()
+            cluster.load("mixed", 1000, 8, USERS_MANY, SETTLING_SECONDS)
+            samples.append(cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds, after_checkpoint=False))
             print(f"{entries_of(cluster):,} entries: {samples[-1]['per_second']:,.0f} transfers/s, "
-                  f"{samples[-1]['cpu_us']:.1f} us of processors each", flush=True)
+                  f"{samples[-1]['cpu_us']:.1f} us of processors each, {samples[-1]['wal_bytes']:,.0f} bytes of log",
+                  flush=True)
         routes, memory = cluster.metric("routes_cached"), cluster.memory_bytes()["coordinator-1"]
     print(f"a coordinator with {routes:,} routes takes {memory / 1e6:.0f} MB")
     return {HISTORY: samples[1]["cpu_us"] / samples[0]["cpu_us"], ROUTES: memory / 1e6}

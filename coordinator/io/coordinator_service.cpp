@@ -89,7 +89,9 @@ CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::C
       log_(pool),
       rebalance_(pool),
       shards_(loop.get_executor(), agent_options(config.coordinator, std::move(agent_tls))),
-      routes_(directory_, shards_, static_cast<std::size_t>(config.coordinator.routes_cached_max)),
+      routes_(loop.get_executor(), directory_, shards_,
+              static_cast<std::size_t>(config.coordinator.routes_cached_max),
+              config.coordinator.directory_timeout),
       machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator),
                log_limits(config.coordinator), rebalance_limits(config.coordinator.rebalance)) {}
 

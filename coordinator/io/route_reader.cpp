@@ -1,8 +1,13 @@
 #include "coordinator/io/route_reader.hpp"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "base/name.hpp"
+#include "platform/spawn.hpp"
 
 namespace koshel::coordinator {
 
@@ -16,6 +21,23 @@ ShardId shard_of(const directory::NamedRoute& named) {
   return named.route.shard;
 }
 }  // namespace
+
+// One statement's names, and who waits for its answer.
+struct RouteReader::Question {
+  std::vector<std::string> names;
+  std::vector<std::shared_ptr<asio::steady_timer>> waiting;  // each until its own deadline
+  std::optional<Result<RoutesByName>> answer;
+};
+
+RouteReader::RouteReader(asio::any_io_executor loop, directory::DirectoryStore& store,
+                         const ShardView& shards, std::size_t routes_max,
+                         Duration statement_timeout)
+    : loop_(std::move(loop)),
+      store_(store),
+      shards_(shards),
+      cache_(routes_max),
+      statement_timeout_(statement_timeout),
+      next_question_(std::make_shared<Question>()) {}
 
 template <class Key>
 auto RouteReader::find(const Key& key)
@@ -38,16 +60,50 @@ asio::awaitable<Result<RoutesByName>> RouteReader::by_name(std::vector<std::stri
     }
   }
   if (missing.empty()) co_return routes;
-  std::ranges::sort(missing);
-  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  auto pending = store_.routes_by_name(std::move(missing), deadline);
-  auto read = co_await std::move(pending);
-  if (!read) co_return read.error();
-  for (auto& named : read.value()) {
-    learn(named);
-    routes.emplace(std::move(named.name), named.route);
+  const auto question = next_question_;
+  question->names.insert(question->names.end(), missing.begin(), missing.end());
+  const auto patience = std::make_shared<asio::steady_timer>(loop_, deadline);
+  question->waiting.push_back(patience);
+  if (!std::exchange(is_asking_, true)) {
+    asio::co_spawn(loop_, ask_directory(), platform::end_on_failure);
+  }
+  boost::system::error_code ignored;  // the answer tells which of the two came first
+  co_await patience->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  if (!question->answer) {
+    co_return Error{Fault::Unavailable, "the directory did not answer in time"};
+  }
+  const auto& answer = *question->answer;
+  if (!answer) co_return answer.error();
+  for (auto& name : missing) {
+    const auto found = answer.value().find(name);
+    if (found != answer.value().end()) routes.emplace(std::move(name), found->second);
   }
   co_return routes;
+}
+
+// One statement at a time, until nobody waits.
+asio::awaitable<void> RouteReader::ask_directory() {
+  while (!next_question_->names.empty()) {
+    const auto question = std::exchange(next_question_, std::make_shared<Question>());
+    auto& names = question->names;
+    std::ranges::sort(names);
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    auto pending = store_.routes_by_name(std::move(names),
+                                         std::chrono::steady_clock::now() + statement_timeout_);
+    auto read = co_await std::move(pending);
+    if (read) {
+      RoutesByName routes;
+      for (auto& named : read.value()) {
+        learn(named);
+        routes.emplace(std::move(named.name), named.route);
+      }
+      question->answer.emplace(std::move(routes));
+    } else {
+      question->answer.emplace(read.error());
+    }
+    for (const auto& patience : question->waiting) patience->cancel();
+  }
+  is_asking_ = false;
 }
 
 asio::awaitable<Result<std::optional<directory::NamedRoute>>> RouteReader::by_account(

@@ -1,9 +1,13 @@
 #pragma once
 // Routes by name or account, from the cache or, for those missing, from the directory in one
-// statement.
+// statement. Names that requests ask for while such a statement is on its way go together in the
+// next one: a coordinator that has yet to learn where users live asks the directory as rarely as it
+// can, and leaves the directory's sessions to decisions.
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,8 +22,9 @@ using NamesByAccount = boost::unordered_flat_map<AccountId, std::string, std::ha
 
 class RouteReader {
  public:
-  RouteReader(directory::DirectoryStore& store, const ShardView& shards, std::size_t routes_max)
-      : store_(store), shards_(shards), cache_(routes_max) {}
+  // A statement that has no answer within `statement_timeout` has failed.
+  RouteReader(boost::asio::any_io_executor loop, directory::DirectoryStore& store,
+              const ShardView& shards, std::size_t routes_max, Duration statement_timeout);
 
   // Each reads the directory for what is not cached: Unavailable at the deadline.
 
@@ -41,9 +46,16 @@ class RouteReader {
   template <class Key>
   auto find(const Key& key) -> decltype(std::declval<directory::RouteCache>().find(key));
 
+  struct Question;
+  boost::asio::awaitable<void> ask_directory();
+
+  boost::asio::any_io_executor loop_;
   directory::DirectoryStore& store_;
   const ShardView& shards_;
   directory::RouteCache cache_;
+  Duration statement_timeout_;
+  std::shared_ptr<Question> next_question_;  // bounded by the requests in work
+  bool is_asking_ = false;
 };
 
 }  // namespace koshel::coordinator
