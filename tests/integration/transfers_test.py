@@ -264,6 +264,25 @@ class TransfersTest(ApiCase):
                 reply = self.api.post("/v1/transfers", body)
                 self.assert_problem(reply, 400, "VALIDATION_ERROR")
 
+    def test_a_number_in_metadata_is_kept_or_refused(self):
+        user = self.api.user(self.name(), balance="5")["name"]
+        good = json.dumps({"from": user, "to": "@world", "amount": "1"})[:-1] + ',"metadata":{"n":%s}}'
+        batch = '{"transfers":[' + good + "]}"
+        for number in ("18446744073709551615", "-9223372036854775808", "0.1", "0.30000000000000004", "1e300",
+                       "0.000000000000000000000012345678901234567", "1e23", "1.500000000000000000000"):
+            told = self.api.post("/v1/transfers", good % number)
+            self.assertEqual((told.status, told.json.get("metadata")), (201, {"n": json.loads(number)}), number)
+            self.assertEqual(self.api.transfer("@world", user, "1").status, 201)
+        for number in ("18446744073709551617", "-9223372036854775809", "3.14159265358979323846", "1e400",
+                       "123456789012345678901234567890", "100000000000000000000000", '[{"a":[123456789012345678e-9,1234567890123456789.0]}]'):
+            for path, body in (("/v1/transfers", good), ("/v1/transfers/batch", batch)):
+                reply = self.api.post(path, body % number)
+                self.assert_problem(reply, 400, "VALIDATION_ERROR")
+                self.assertIn("send it as a string", reply.json["detail"])
+        amount = good.replace('"1"', "123456789012345678901") % 1
+        self.assert_problem(self.api.post("/v1/transfers", amount), 400, "INVALID_AMOUNT")
+        self.assertEqual(self.api.balance(user), "5.00")
+
     def test_metadata_may_hold_the_letters_of_an_escape(self):
         user = self.api.user(self.name(), balance="5")["name"]
         given = {"text": "a backslash, then u0000: \\u0000", "\\u0000": ["\\\\u0000"]}

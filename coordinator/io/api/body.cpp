@@ -5,8 +5,7 @@
 #include <boost/algorithm/string/trim.hpp>
 
 #include "base/name.hpp"
-#include "coordinator/io/api/duplicate_keys.hpp"
-#include "coordinator/io/api/json_text.hpp"
+#include "coordinator/io/api/lost_json.hpp"
 
 namespace koshel::coordinator {
 
@@ -67,9 +66,7 @@ Checked<json::object> read_body(const platform::HttpRequest& request) {
     return Problem{ProblemCode::MalformedRequest, "the body is not JSON: " + error.message()};
   }
   if (!value.is_object()) return invalid("the body", "must be a JSON object");
-  if (const auto key = find_duplicate_key(request.body)) {
-    return invalid("field '" + *key + "'", "stands twice in the same object");
-  }
+  if (const auto lost = find_lost(request.body)) return invalid(lost->what, lost->why);
   return std::move(value.get_object());
 }
 
@@ -145,7 +142,6 @@ Checked<std::string> Fields::optional_metadata() {
   const auto* value = find("metadata");
   if (value == nullptr || value->is_null()) return std::string();
   if (!value->is_object()) return invalid("metadata", "must be a JSON object");
-  if (!is_writable(*value)) return invalid("metadata", "holds a number that is too large");
   auto text = json::serialize(*value);
   if (text.size() > kMetadataBytesMax) {
     return invalid("metadata",

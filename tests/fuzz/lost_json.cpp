@@ -1,8 +1,9 @@
-// Keys that stand twice: in an object that has none, every key survives the reading.
+// Where nothing is found lost, every key survives the reading, and every number of metadata.
 
 #include <boost/json.hpp>
 
-#include "coordinator/io/api/duplicate_keys.hpp"
+#include "coordinator/io/api/json_text.hpp"
+#include "coordinator/io/api/lost_json.hpp"
 #include "tests/fuzz/input.hpp"
 
 namespace {
@@ -42,7 +43,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto text = fuzz::text_of(data, size);
   json::error_code error;
   const auto value = json::parse(text, error);
-  const auto twice = coordinator::find_duplicate_key(text);
-  if (!error) INVARIANT(twice.has_value() == (count_members(value) != count_colons(text)));
+  const auto lost = coordinator::find_lost(text);
+  if (error) return 0;
+  const bool loses_keys = count_members(value) != count_colons(text);
+  if (loses_keys) INVARIANT(lost);
+  if (lost && !loses_keys) INVARIANT(lost->what.starts_with("metadata's number "));
+  const auto* object = value.if_object();
+  const auto* metadata = object != nullptr ? object->if_contains("metadata") : nullptr;
+  if (metadata != nullptr && metadata->is_object() && !lost) {
+    INVARIANT(coordinator::is_writable(*metadata));
+  }
   return 0;
 }
