@@ -78,8 +78,11 @@ class Cluster:
         return run("psql", self.dsn[name], "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments)
 
     def create_users(self, users):
-        """And leaves nothing behind that a server would tidy up during the measurements."""
         self.load("local", 1000, 8, users, 1)
+        self.tidy_up()
+
+    def tidy_up(self):
+        """What servers would otherwise do by themselves during the measurements."""
         for name in self.dsn:
             self.sql(name, "-c", "vacuum analyze")
 

@@ -1,6 +1,7 @@
 """What a transfer costs when there is more of everything: shards, users, history."""
 
 import contextlib
+import statistics
 
 from cluster import Cluster
 from report import HISTORY, ROUTES, SCALE
@@ -9,6 +10,7 @@ USERS_MANY = 1_000_000
 ENTRIES_MANY = 10_000_000
 SHARDS = (2, 4, 8)
 GROWING_SECONDS = 60  # at a time: each load reads all users first
+GROWTH_TURNS = 3  # of which the medians count
 SETTLING_SECONDS = 10  # until each page has had the change after a checkpoint that is logged whole
 
 
@@ -46,9 +48,13 @@ def measure_growth(seconds):
         for entries in (USERS_MANY, ENTRIES_MANY):
             while entries_of(cluster) < entries:
                 cluster.load("mixed", 1000, 8, USERS_MANY, GROWING_SECONDS)
+            cluster.tidy_up()
             cluster.checkpoint()
             cluster.load("mixed", 1000, 8, USERS_MANY, SETTLING_SECONDS)
-            samples.append(cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds, after_checkpoint=False))
+            turns = [cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds, after_checkpoint=False)
+                     for _ in range(GROWTH_TURNS)]
+            samples.append({name: statistics.median(turn[name] for turn in turns)
+                            for name in ("per_second", "cpu_us", "wal_bytes")})
             print(f"{entries_of(cluster):,} entries: {samples[-1]['per_second']:,.0f} transfers/s, "
                   f"{samples[-1]['cpu_us']:.1f} us of processors each, {samples[-1]['wal_bytes']:,.0f} bytes of log",
                   flush=True)
