@@ -1,4 +1,4 @@
-// shard add / list / drain / remove: the databases that users live on, as the directory knows them.
+// shard add / list / set / drain / remove: the databases that users live on, as the directory knows them.
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
@@ -14,6 +14,12 @@ namespace json = boost::json;
 
 struct AddOptions {
   std::string name, agent;
+  std::optional<int> weight;
+};
+
+struct SetOptions {
+  std::string name;
+  std::optional<std::string> agent;
   std::optional<int> weight;
 };
 
@@ -59,6 +65,26 @@ Finished run_add(const Console& console, const AddOptions& options) {
 
 std::string shard_path(const std::string& name) {
   return "/v1/admin/shards/" + platform::percent_encode(name);
+}
+
+Finished run_set(const Console& console, const SetOptions& options) {
+  if (!options.agent && !options.weight) {
+    return Failure(ExitCode::Usage, "nothing to change: give --agent URL, --weight WEIGHT or both");
+  }
+  KOSHEL_TRY(auto client, ApiClient::open(console));
+  json::object body;
+  if (options.agent) body["agent"] = *options.agent;
+  if (options.weight) body["weight"] = *options.weight;
+  KOSHEL_TRY(auto reply, client.call({.method = "PATCH",
+                                      .path = shard_path(options.name),
+                                      .body = json::serialize(body)}));
+  if (console.is_json()) {
+    print_json(reply);
+  } else {
+    print_shards({reply.json});
+  }
+  if (options.weight) say("`koshel rebalance start --watch` gives each shard its new share");
+  return ExitCode::Done;
 }
 
 Finished run_drain(const Console& console, const NameOptions& options) {
@@ -116,8 +142,8 @@ Outcome<ShardList> read_shards(ApiClient& client) {
 }
 
 void register_shards(CLI::App& app, Console& console) {
-  CLI::App* group =
-      add_group(app, "shard", "Adds, lists, drains and removes the databases that users live on.");
+  CLI::App* group = add_group(
+      app, "shard", "Adds, lists, changes, drains and removes the databases that users live on.");
   auto add = std::make_shared<AddOptions>();
   auto* command = add_command(
       *group, console, "add",
@@ -138,6 +164,19 @@ void register_shards(CLI::App& app, Console& console) {
                         "Lists all shards: state, weight, users, and whether the agent answers.",
                         std::make_shared<ListOptions>(), run_list);
   add_examples(command, {"koshel shard list", "koshel --output json shard list"});
+  auto set = std::make_shared<SetOptions>();
+  command =
+      add_command(*group, console, "set",
+                  "Changes where a shard's agent is found (it has moved to another host and must "
+                  "be running), or the shard's weight.",
+                  set, run_set);
+  command->add_option("NAME", set->name, "The shard's name.")->required()->type_name("");
+  command->add_option("--agent", set->agent, "Its agent's URL, as coordinators reach it.")
+      ->type_name("URL");
+  command->add_option("--weight", set->weight, "Its share of users beside the others'.")
+      ->type_name("WEIGHT");
+  add_examples(command, {"koshel shard set shard-3 --agent https://10.0.0.14:7501",
+                         "koshel shard set shard-3 --weight 200"});
   auto drain = std::make_shared<NameOptions>();
   command = add_command(*group, console, "drain",
                         "Lets a shard take no more users; the next rebalance moves all of its "

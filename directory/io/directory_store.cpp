@@ -217,4 +217,23 @@ asio::awaitable<Result<AddShardOutcome>> DirectoryStore::add_shard(Shard shard) 
   co_return co_await std::move(pending);
 }
 
+namespace {
+constexpr auto kChangeShard =
+    "update shards set agent = coalesce($2, agent), weight = coalesce($3, weight) "
+    "where name = $1 and state <> 'known'";
+}  // namespace
+
+asio::awaitable<Result<bool>> DirectoryStore::change_shard(std::string name,
+                                                           std::optional<std::string> agent,
+                                                           std::optional<int> weight,
+                                                           Instant deadline) {
+  auto work = [name = std::move(name), agent = std::move(agent),
+               weight](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    return session.exec_params(kChangeShard, name, agent, weight).affected_rows() == 1;
+  };
+  auto pending = pool_.run(std::move(work), deadline);
+  co_return co_await std::move(pending);
+}
+
 }  // namespace koshel::directory

@@ -69,6 +69,10 @@ class DirectoryStore {
       Instant deadline);  // those in service, by id
   boost::asio::awaitable<Result<std::vector<ShardUsers>>> users_per_shard(Instant deadline);
   boost::asio::awaitable<Result<AddShardOutcome>> add_shard(Shard shard);  // by name; id is ignored
+  // What is absent stays. False: no shard of this name is in service.
+  boost::asio::awaitable<Result<bool>> change_shard(std::string name,
+                                                    std::optional<std::string> agent,
+                                                    std::optional<int> weight, Instant deadline);
 
  private:
   platform::PgPool& pool_;

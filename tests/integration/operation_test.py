@@ -1,10 +1,14 @@
 """What operators and tools of the HTTP API rely on: description, health, shards, request ids."""
 
 import itertools
+import os
+import subprocess
 import unittest
 
+import yaml
+
 from tests.support.api_case import ApiCase
-from tests.support.harness import Client
+from tests.support.harness import BIN, Client, free_port, wait_until
 from tests.support.openapi import FILE
 
 
@@ -27,6 +31,7 @@ class OperationTest(ApiCase):
             ("GET", "/v1/transfers/{id}"): (None, 200),
             ("GET", "/v1/admin/shards"): (None, 200),
             ("POST", "/v1/admin/shards"): ({"name": "shard-1", "agent": agent}, 409),
+            ("PATCH", "/v1/admin/shards/{name}"): ({"weight": 5}, 404),
             ("DELETE", "/v1/admin/shards/{name}"): (None, 404),
             ("POST", "/v1/admin/shards/{name}/drain"): (None, 404),
             ("GET", "/v1/admin/rebalance"): (None, 200),
@@ -125,6 +130,56 @@ class NewShardTest(ApiCase):
         self.assert_problem(self.api.post("/v1/admin/shards", new), 409, "SHARD_ALREADY_EXISTS")
         places = {self.api.user(self.name(f"n{i}"), balance="1")["shard"] for i in range(8)}
         self.assertIn("shard-3", places)
+
+
+class ChangedShardTest(ApiCase):
+    def change(self, shard="shard-1", **body):
+        return self.api.call("PATCH", f"/v1/admin/shards/{shard}", body)
+
+    def test_a_change_is_checked(self):
+        here, other = (self.cluster.processes()[f"agent-{number}"]["url"] for number in (1, 2))
+        before = self.api.get("/v1/admin/shards").json
+        for body in ({}, {"name": "shard-7"}, {"agent": 5}, {"agent": None}, {"agent": "nonsense"},
+                     {"agent": "https://127.0.0.1:1"}, {"agent": other}, {"weight": 0}, {"weight": 10001},
+                     {"weight": "5"}, {"agent": here, "weight": 1.5}):
+            self.assert_problem(self.change(**body), 400, "VALIDATION_ERROR")
+        self.assert_problem(self.change(agent="http://127.0.0.1:1"), 503, "SHARD_UNAVAILABLE")
+        for shard in ("shard-9", "Nonsense%27"):
+            self.assert_problem(self.change(shard, weight=5), 404, "SHARD_NOT_FOUND")
+        self.assertEqual(self.api.get("/v1/admin/shards").json, before)
+
+    def test_a_weight_counts_for_new_users(self):
+        self.assertEqual(self.change("shard-2", weight=10000).json["weight"], 10000)
+        self.assertEqual({self.api.user(self.name(f"w{i}"))["shard"] for i in range(9)}, {"shard-2"})
+        told = self.cluster.run("shard", "set", "shard-2", "--weight", "100")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertEqual({self.api.user(self.name(f"v{i}"))["shard"] for i in range(30)}, {"shard-1", "shard-2"})
+        self.assertEqual(self.cluster.run("shard", "set", "shard-2").returncode, 2)
+
+    def test_an_agent_moves_to_another_address(self):
+        payer, payee = self.two_users(same_shard=True)
+        old = {s["name"]: s["agent"] for s in self.api.get("/v1/admin/shards").json["shards"]}
+        shard = self.api.get(f"/v1/users/{payer}").json["shard"]
+        agent = shard.replace("shard", "agent")
+        with open(os.path.join(self.cluster.path, agent + ".yml")) as file:
+            config = yaml.safe_load(file)
+        port = free_port()
+        config["agent"]["listen"] = f"127.0.0.1:{port}"
+        moved = os.path.join(self.cluster.path, "moved.yml")
+        with open(moved, "w") as file:
+            yaml.safe_dump(config, file)
+        process = subprocess.Popen([str(BIN / "koshel-shard-agent"), "--config", moved],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        url = f"http://127.0.0.1:{port}"
+        # The new one takes the shard over, and the old one steps aside.
+        wait_until(lambda: self.cluster.processes()[agent]["pid"] is None, "the old agent has gone")
+        told = wait_until(lambda: (reply := self.change(shard, agent=url)).status == 200 and reply, "the new one answers")
+        self.assertEqual((told.json["agent"], told.json["weight"], told.json["reachable"]), (url, 100, True))
+        self.assertNotEqual(url, old[shard])
+        paid = wait_until(lambda: (reply := self.api.transfer(payer, payee, "1")).status == 201 and reply, "it serves")
+        self.assertEqual(paid.status, 201, paid.text)
 
 
 if __name__ == "__main__":

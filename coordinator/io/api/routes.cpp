@@ -81,6 +81,10 @@ const Api::Route Api::kRoutes[] = {
        [](Api& api, Call call) { return api.shards_.list(std::move(call.request)); }},
       {"POST", "/v1/admin/shards", kAdmins, Trail::WithBody,
        [](Api& api, Call call) { return api.shards_.add(std::move(call.request)); }},
+      {"PATCH", "/v1/admin/shards/{}", kAdmins, Trail::WithBody,
+       [](Api& api, Call call) {
+         return api.shards_.change(std::move(call.request), std::move(call.arguments[0]));
+       }},
       {"DELETE", "/v1/admin/shards/{}", kAdmins, Trail::NoBody,
        [](Api& api, Call call) {
          return api.shards_.remove(std::move(call.request), std::move(call.arguments[0]));

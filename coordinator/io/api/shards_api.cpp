@@ -20,6 +20,18 @@ std::int64_t users_of(const std::vector<directory::ShardUsers>& counts, ShardId 
   return found == counts.end() ? 0 : found->users;
 }
 
+constexpr int kUsualWeight = 100;
+
+Checked<std::optional<int>> optional_weight(Fields& fields) {
+  const auto weight = fields.optional_integer("weight");
+  if (!weight) return weight.error();
+  if (!weight.value()) return std::optional<int>();
+  if (*weight.value() < 1 || *weight.value() > 10'000) {
+    return Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"};
+  }
+  return std::optional(static_cast<int>(*weight.value()));
+}
+
 }  // namespace
 
 asio::awaitable<std::string> ShardsApi::shard_json(directory::Shard shard, std::int64_t users,
@@ -97,23 +109,19 @@ Respond ShardsApi::add(HttpRequest request) {
   if (!name) co_return to_response(name.error());
   const auto agent = fields.required_text("agent");
   if (!agent) co_return to_response(agent.error());
-  const auto weight = fields.optional_integer("weight");
+  const auto weight = optional_weight(fields);
   if (!weight) co_return to_response(weight.error());
   if (auto unknown = fields.find_unknown()) co_return to_response(*unknown);
   if (!is_valid_shard_name(name.value())) {
     co_return to_response(
         Problem{ProblemCode::ValidationError, "name must be 1 to 63 of a-z, 0-9, - and _"});
   }
-  const auto shard_weight = weight.value().value_or(100);
-  if (shard_weight < 1 || shard_weight > 10'000) {
-    co_return to_response(Problem{ProblemCode::ValidationError, "weight must be from 1 to 10000"});
-  }
   auto pending_check = check_agent(agent.value(), name.value(), deadline.value());
   const auto problem = co_await std::move(pending_check);
   if (problem) co_return to_response(*problem);
 
-  directory::Shard shard{ShardId(), name.value(), agent.value(), static_cast<int>(shard_weight),
-                         directory::ShardState::Active};
+  directory::Shard shard{ShardId(), name.value(), agent.value(),
+                         weight.value().value_or(kUsualWeight), directory::ShardState::Active};
   auto pending = context_.service.directory().add_shard(shard);
   const auto added = co_await std::move(pending);
   const Problem unknown{ProblemCode::OutcomeUnknown,
@@ -139,7 +147,7 @@ Respond ShardsApi::add(HttpRequest request) {
   co_return HttpResponse{201, "application/json", std::move(text.value()), {}};
 }
 
-// ---- draining and removing
+// ---- changing, draining and removing
 
 namespace {
 
@@ -169,6 +177,45 @@ asio::awaitable<Checked<std::string>> ShardsApi::describe(std::string name, Inst
   if (!counts) co_return directory_problem(counts.error());
   auto pending = shard_json(*shard, users_of(counts.value(), shard->id), deadline);
   co_return co_await std::move(pending);
+}
+
+// Where its agent is to be found, or its share. The new agent is checked as one that is added is.
+Respond ShardsApi::change(HttpRequest request, std::string name) {
+  const auto body = read_body(request);
+  if (!body) co_return to_response(body.error());
+  const auto deadline = deadline_of(context_, request);
+  if (!deadline) co_return to_response(deadline.error());
+  Fields fields(body.value());
+  const auto agent = fields.optional_text("agent");
+  if (!agent) co_return to_response(agent.error());
+  const auto weight = optional_weight(fields);
+  if (!weight) co_return to_response(weight.error());
+  if (auto unknown = fields.find_unknown()) co_return to_response(*unknown);
+  if (!agent.value() && !weight.value()) {
+    co_return to_response(
+        Problem{ProblemCode::ValidationError, "give agent, weight or both: what shall change"});
+  }
+  auto reading = read_shards(context_, deadline.value());
+  const auto unread = co_await std::move(reading);
+  if (unread) co_return to_response(*unread);
+  if (!find_shard(context_.service.shards(), name)) co_return to_response(no_such_shard(name));
+  if (agent.value()) {
+    auto checking = check_agent(*agent.value(), name, deadline.value());
+    const auto problem = co_await std::move(checking);
+    if (problem) co_return to_response(*problem);
+  }
+  auto changing = context_.service.directory().change_shard(name, agent.value(), weight.value(),
+                                                            deadline.value());
+  const auto changed = co_await std::move(changing);
+  if (!changed) co_return to_response(lost_change(changed.error(), kLookAtList));
+  if (!changed.value()) co_return to_response(no_such_shard(name));
+  auto describing = describe(name, deadline.value());
+  auto text = co_await std::move(describing);
+  if (!text) {
+    co_return to_response(
+        Problem{ProblemCode::OutcomeUnknown, "the shard is changed, but it cannot be shown now"});
+  }
+  co_return HttpResponse{200, "application/json", std::move(text.value()), {}};
 }
 
 Respond ShardsApi::drain(HttpRequest request, std::string name) {

@@ -1,6 +1,6 @@
 #pragma once
-// /v1/admin: the shards in service, adding, draining and removing one, and what is in doubt on
-// them.
+// /v1/admin: the shards in service, adding, changing, draining and removing one, and what is in
+// doubt on them.
 
 #include "coordinator/io/api/context.hpp"
 
@@ -12,6 +12,7 @@ class ShardsApi {
 
   Respond list(platform::HttpRequest request);
   Respond add(platform::HttpRequest request);
+  Respond change(platform::HttpRequest request, std::string name);
   Respond drain(platform::HttpRequest request, std::string name);
   Respond remove(platform::HttpRequest request, std::string name);
   Respond unresolved(platform::HttpRequest request);
