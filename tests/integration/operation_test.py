@@ -170,8 +170,14 @@ class ChangedShardTest(ApiCase):
             yaml.safe_dump(config, file)
         process = subprocess.Popen([str(BIN / "koshel-shard-agent"), "--config", moved],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.terminate)
+
+        def move_back():
+            process.terminate()
+            process.wait()
+            self.cluster.restart(agent)
+            wait_until(lambda: self.change(shard, agent=old[shard]).status == 200, "the old agent is back")
+
+        self.addCleanup(move_back)
         url = f"http://127.0.0.1:{port}"
         # The new one takes the shard over, and the old one steps aside.
         wait_until(lambda: self.cluster.processes()[agent]["pid"] is None, "the old agent has gone")
