@@ -17,7 +17,8 @@ struct Free {
 
 // utf8proc gives normal form C as a malloc'ed string, or a negative code for invalid UTF-8.
 std::optional<std::string> normal_form(std::string_view text) {
-  if (std::ranges::all_of(text, [](char c) { return c >= 0; })) return std::string(text);  // ASCII
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  if (std::ranges::all_of(text, is_ascii)) return std::string(text);
   utf8proc_uint8_t* raw = nullptr;
   const auto size =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),

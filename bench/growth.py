@@ -1,10 +1,9 @@
 """What a transfer costs when there is more of everything: shards, users, history."""
 
 import contextlib
-import statistics
 
 from cluster import Cluster
-from report import HISTORY, ROUTES, SCALE
+from report import HISTORY, ROUTES, SCALE, median_of
 
 USERS_MANY = 1_000_000
 ENTRIES_MANY = 10_000_000
@@ -53,8 +52,7 @@ def measure_growth(seconds):
             cluster.load("mixed", 1000, 8, USERS_MANY, SETTLING_SECONDS)
             turns = [cluster.sample_load("mixed", 1000, 8, USERS_MANY, seconds, after_checkpoint=False)
                      for _ in range(GROWTH_TURNS)]
-            samples.append({name: statistics.median(turn[name] for turn in turns)
-                            for name in ("per_second", "cpu_us", "wal_bytes")})
+            samples.append({key: median_of(turns, key) for key in ("per_second", "cpu_us", "wal_bytes")})
             print(f"{entries_of(cluster):,} entries: {samples[-1]['per_second']:,.0f} transfers/s, "
                   f"{samples[-1]['cpu_us']:.1f} us of processors each, {samples[-1]['wal_bytes']:,.0f} bytes of log",
                   flush=True)

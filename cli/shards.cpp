@@ -1,4 +1,5 @@
-// shard add / list / set / drain / remove: the databases that users live on, as the directory knows them.
+// shard add / list / set / drain / remove: the databases that users live on, as the directory knows
+// them.
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
@@ -47,6 +48,14 @@ void print_shards(const json::array& shards) {
   table.print();
 }
 
+void print_shard(const Console& console, const ApiReply& reply) {
+  if (console.is_json()) {
+    print_json(reply);
+  } else {
+    print_shards({reply.json});
+  }
+}
+
 Finished run_add(const Console& console, const AddOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   json::object body{{"name", options.name}, {"agent", options.agent}};
@@ -54,11 +63,7 @@ Finished run_add(const Console& console, const AddOptions& options) {
   KOSHEL_TRY(
       auto reply,
       client.call({.method = "POST", .path = "/v1/admin/shards", .body = json::serialize(body)}));
-  if (console.is_json()) {
-    print_json(reply);
-  } else {
-    print_shards({reply.json});
-  }
+  print_shard(console, reply);
   say("`koshel rebalance start --watch` moves users to it");
   return ExitCode::Done;
 }
@@ -78,11 +83,7 @@ Finished run_set(const Console& console, const SetOptions& options) {
   KOSHEL_TRY(auto reply, client.call({.method = "PATCH",
                                       .path = shard_path(options.name),
                                       .body = json::serialize(body)}));
-  if (console.is_json()) {
-    print_json(reply);
-  } else {
-    print_shards({reply.json});
-  }
+  print_shard(console, reply);
   if (options.weight) say("`koshel rebalance start --watch` gives each shard its new share");
   return ExitCode::Done;
 }
@@ -91,11 +92,7 @@ Finished run_drain(const Console& console, const NameOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
   KOSHEL_TRY(auto reply,
              client.tell({.method = "POST", .path = shard_path(options.name) + "/drain"}));
-  if (console.is_json()) {
-    print_json(reply);
-  } else {
-    print_shards({reply.json});
-  }
+  print_shard(console, reply);
   say("`koshel rebalance start --watch` moves its users away, then `koshel shard remove " +
       options.name + "` takes it out of service");
   return ExitCode::Done;
