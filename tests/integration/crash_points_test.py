@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import random
-import signal
 import time
 import unittest
 
@@ -26,7 +25,7 @@ class CrashPointsTest(CrashCase):
                 if is_movers(point):
                     self.wait_for_other_mover(name)
                 outcome.append(f"stopped for {time.monotonic() - began:.1f} s, {left} in doubt, {still} until it woke")
-                os.kill(self.pids[name], signal.SIGCONT)
+                self.wake(name)
             outcome.extend(f"{each} ended by itself" for each in self.wait_until_settled(traffic))
 
     def test_every_point_dies_stops_and_loses_its_reply(self):
@@ -65,7 +64,7 @@ class CrashPointsTest(CrashCase):
         name = f"{kind}-{chance.choice('12')}"
         traffic.raise_faults()
         self.restart_dead()
-        if self.state(name) != "T":
+        if not self.is_stopped(name):
             with contextlib.suppress(OSError, http.client.HTTPException):  # it may just die or stop
                 self.arm(name, point, action)
                 if chance.random() < 0.5:

@@ -104,7 +104,7 @@ class ForgettingTest(unittest.TestCase):
                 self.run_rounds(load, 500)
         # All that is left are the two that live, each with its fence on each shard.
         level = {"applied_rounds": 0, "round_fences": 4, "holds": 0, "decisions": 0, "incarnations": 2}
-        wait_until(lambda: self.rows() == level, f"the tables are level, now {self.rows()}")
+        wait_until(lambda: self.rows() == level, lambda: f"the tables are level, now {self.rows()}")
         print(f"in the end: {self.rounds_run()} rounds, {len(load.committed)} transfers, left {self.rows()}")
         load.check(self.cluster.client(), "500")
 

@@ -1,6 +1,5 @@
 """PostgreSQL ends in the midst of a statement: a session, or the whole server at once."""
 
-import os
 import signal
 import unittest
 
@@ -79,8 +78,8 @@ class PostgresEndsTest(CrashCase):
         return psql.rows(f"select pg_temp.catch('{pattern}', {is_to_end})")[0][0] or None
 
     def stop_at_once(self, server):
-        os.kill(self.pids[server], signal.SIGQUIT)
-        wait_until(lambda: self.state(server) == "X", "the server's end")
+        self.processes[server].signal(signal.SIGQUIT)
+        wait_until(lambda: self.has_ended(server), "the server's end")
         self.sql[server].close()
         self.restart(server)
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import http.client
-import os
-import signal
 import unittest
 
 from tests.support.crash_case import CrashCase, is_movers
@@ -21,8 +19,8 @@ class SleepersTest(CrashCase):
                     left, still = self.let_others_settle(30)
                     self.assertEqual(still, 0, "the new agent leaves something in doubt")
                     outcome.append(f"{left} in doubt")
-                    os.kill(self.pids[name], signal.SIGCONT)
-                    wait_until(lambda: self.state(name) == "X", "the old agent's end")
+                    self.wake(name)
+                    wait_until(lambda: self.has_ended(name), "the old agent's end")
                     self.restart(name)
                     self.wait_until_settled(traffic)
         self.finish(traffic, "every point of an agent that was replaced")
@@ -41,8 +39,8 @@ class SleepersTest(CrashCase):
                     self.assertEqual(still, 0, "the agents leave something in doubt")
                     outcome.append(f"{left} in doubt")
                     wait_until(lambda: self.is_forgotten(incarnation), f"incarnation {incarnation} is forgotten")
-                    os.kill(self.pids[name], signal.SIGCONT)
-                    wait_until(lambda: self.state(name) == "X", "the end of who was closed")
+                    self.wake(name)
+                    wait_until(lambda: self.has_ended(name), "the end of who was closed")
                     self.wait_until_settled(traffic)
         self.finish(traffic, "every point of a coordinator that slept too long")
 
@@ -55,9 +53,9 @@ class SleepersTest(CrashCase):
                     with self.movement.paused():  # the other has deleted for it
                         self.assertEqual(self.movement.begun, begun)
                         self.arm(other, "coordinator.write_chunk.after", "hang")
-                    wait_until(lambda: self.state(other) == "T", "their history is back where it is to be deleted")
+                    wait_until(lambda: self.is_stopped(other), "their history is back where it is to be deleted")
                     self.assertEqual(self.movement.begun, begun + 1)
-                    os.kill(self.pids[sleeper], signal.SIGCONT)
+                    self.wake(sleeper)
                     wait_until(lambda: self.has_deleted(sleeper), "its delete is answered")
                     self.wait_until_settled(traffic)
                 self.check_now(traffic)
@@ -65,7 +63,7 @@ class SleepersTest(CrashCase):
 
     def has_deleted(self, name):
         """What it was about to delete when it stopped; or its incarnation was closed."""
-        if self.state(name) == "X":
+        if self.has_ended(name):
             return True
         with contextlib.suppress(OSError, http.client.HTTPException):  # it may just end
             passed = {each["point"]: each["passed"] for each in self.debug(name).json["points"]}

@@ -10,6 +10,7 @@ import unittest
 
 from tests.support.doubt import kill_all, restart_all
 from tests.support.harness import Client, cluster, wait_until
+from tests.support.process import Process
 from tests.support.psql import Psql
 from tests.support.rebalance import Movement
 from tests.support.traffic import Traffic
@@ -51,7 +52,7 @@ def shard_of(agent):
 class CrashCase(unittest.TestCase):
     def setUp(self):
         self.cluster = self.enterContext(cluster(shards=2, coordinators=2))
-        self.pids, self.sql = {}, {}
+        self.processes, self.sql = {}, {}
         self.addCleanup(self.let_go)
         self.verdicts = Verdicts(self.cluster)
         for name in DAEMONS:
@@ -61,45 +62,47 @@ class CrashCase(unittest.TestCase):
         restart_all(self.cluster, *DAEMONS)
         processes = self.cluster.processes()
         self.url = {name: processes[name]["url"] for name in DAEMONS}
-        self.pids = {name: process["pid"] for name, process in processes.items()}
+        self.processes = {name: Process(process["pid"]) for name, process in processes.items()}
         self.sql = {name: Psql(process["dsn"]) for name, process in processes.items() if "dsn" in process}
 
     def let_go(self):
         """Of all processes, also those that a test that failed has left stopped."""
-        for pid in self.pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        for process in self.processes.values():
+            process.wake()
+            process.close()
         for psql in self.sql.values():
             psql.close()
 
     # ---- processes
 
-    def state(self, name):
-        """T: it is stopped. X: it has gone."""
-        try:
-            with open(f"/proc/{self.pids[name]}/stat") as stat:
-                return stat.read().rsplit(")", 1)[1].split()[0].replace("Z", "X")
-        except FileNotFoundError:
-            return "X"
+    def has_ended(self, name):
+        return self.processes[name].has_ended()
+
+    def is_stopped(self, name):
+        return self.processes[name].is_stopped()
+
+    def wake(self, name):
+        self.processes[name].wake()
 
     def restart(self, name):
         self.cluster.restart(name)
-        self.pids[name] = self.cluster.processes()[name]["pid"]
+        self.processes[name].close()
+        self.processes[name] = Process(self.cluster.processes()[name]["pid"])
 
     def restart_dead(self):
         """A coordinator that was silent for too long ends by itself, and so does an agent that was replaced."""
-        dead = [name for name in DAEMONS if self.state(name) == "X"]
+        dead = [name for name in DAEMONS if self.has_ended(name)]
         for name in dead:
             self.restart(name)
         return dead
 
     def wake_all(self, seconds):
         """Wakes who is stopped, after a while."""
-        stopped = [name for name in DAEMONS if self.state(name) == "T"]
+        stopped = [name for name in DAEMONS if self.is_stopped(name)]
         if stopped:
             time.sleep(seconds)
         for name in stopped:
-            os.kill(self.pids[name], signal.SIGCONT)
+            self.wake(name)
 
     def log(self, name):
         return os.path.join(self.cluster.path, "log", name + ".log")
@@ -133,7 +136,7 @@ class CrashCase(unittest.TestCase):
                 said += log.read()
                 if f"crash point {point} fires\n" in said:
                     return True
-                if self.state(name) == "X":  # for another reason
+                if self.has_ended(name):  # for another reason
                     self.restart(name)
                     self.arm(name, point, action)
                 if time.monotonic() > pulled + 0.3:
@@ -143,7 +146,8 @@ class CrashCase(unittest.TestCase):
 
             wait_until(has_fired, f"{point} was not passed in {name}")
         if action != "drop":
-            wait_until(lambda: self.state(name) == {"die": "X", "hang": "T"}[action], f"{name} obeys")
+            obeys = {"die": self.has_ended, "hang": self.is_stopped}[action]
+            wait_until(lambda: obeys(name), f"{name} obeys")
 
     def disarm_all(self):
         for name in DAEMONS:
@@ -220,8 +224,23 @@ class CrashCase(unittest.TestCase):
             return (all(traffic.done[kind] > before[kind] + 2 for kind in ("local", "cross", "user", "limits"))
                     and self.movement.ended > moved_before and self.prepared(OLD) == set())
 
-        wait_until(is_settled, f"all is settled: {traffic.done} after {before}", seconds=90)
+        wait_until(is_settled, lambda: self.describe(traffic, before, moved_before), seconds=90)
         return ended
+
+    def describe(self, traffic, before, moved_before):
+        """What of it has not settled, and what each daemon last said."""
+        said = [f"all is settled: {traffic.done} after {before}, {self.movement.ended} times moved after "
+                f"{moved_before} of {self.movement.begun} begun",
+                f"the rebalance: {self.sql['directory'].rows('select to_jsonb(r) from rebalance r')}",
+                f"on their way: {self.sql['directory'].rows('select to_jsonb(m) from moves m limit 5')}"]
+        for shard in ("shard-1", "shard-2"):
+            said.append(f"{shard}: " + str(self.sql[shard].rows(
+                "select gid, clock_timestamp() - prepared from pg_prepared_xacts order by prepared limit 5")))
+        for name in DAEMONS:
+            with open(self.log(name)) as log:
+                how = "has ended" if self.has_ended(name) else "is stopped" if self.is_stopped(name) else "runs"
+                said.append(f"{name} {how}, and said:\n" + "".join(log.readlines()[-30:]))
+        return "\n".join(said)
 
     def let_others_settle(self, seconds):
         """Waits for the others to settle what is prepared now. Returns how much it was, and how much they left."""
@@ -243,7 +262,7 @@ class CrashCase(unittest.TestCase):
     @contextlib.contextmanager
     def load(self, mark, users=4):
         """Clients go on and users move."""
-        with Traffic(self.cluster, mark) as traffic, Movement(self.cluster, users) as self.movement:
+        with Traffic(self.cluster, mark, calm=users) as traffic, Movement(self.cluster, users) as self.movement:
             yield traffic
 
     def check_now(self, traffic):

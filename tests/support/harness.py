@@ -33,14 +33,15 @@ def free_port():
 
 
 def wait_until(condition, what, seconds=60.0):
-    """Polls until `condition()` is true and returns its value; fails with `what` when time is over."""
+    """Polls until `condition()` is true and returns its value; fails with `what` when time is over, which may be a
+    function that tells what is there instead."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s in vain: {what}")
+            raise AssertionError(f"waited {seconds} s in vain: {what() if callable(what) else what}")
         time.sleep(0.02)
 
 

@@ -62,7 +62,7 @@ class MovingTraffic(Traffic):
             self.raise_faults()
             return all(self.done[kind] >= before[kind] + times for kind in before if kind != "retried" or self.old)
 
-        wait_until(has_gone_on, f"traffic goes on: {self.done} after {before}", PATIENCE)
+        wait_until(has_gone_on, lambda: f"traffic goes on: {self.done} after {before}", PATIENCE)
 
     def grow_old(self):
         """What is told until now is asked again from now on. Returns each user's history until now."""

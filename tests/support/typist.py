@@ -30,7 +30,7 @@ class Typist:
 
     def answer(self, prompt, text):
         """Waits for the prompt, and for the terminal to be silent where a password is asked; then types."""
-        wait_until(lambda: prompt in self.read(), f"{prompt!r} is asked, after {self.shown!r}")
+        wait_until(lambda: prompt in self.read(), lambda: f"{prompt!r} is asked, after {self.shown!r}")
         assert self.echoes() == (not prompt.lower().startswith(("password", "current", "new", "the same"))), prompt
         self.shown = self.shown.partition(prompt)[2]
         os.write(self.master, text.encode() + b"\n")
