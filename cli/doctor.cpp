@@ -13,6 +13,7 @@
 #include "cli/cluster/state.hpp"
 #include "cli/output.hpp"
 #include "cli/shards.hpp"
+#include "platform/ldap/ldap_connection.hpp"
 #include "platform/migrations.hpp"
 #include "platform/postgres.hpp"
 #include "sql/migrations.hpp"
@@ -209,6 +210,26 @@ void judge_certificate(Examination& examination, const platform::TlsConfig& tls)
                     kMend);
 }
 
+// Every server by itself: the coordinator is content with the first that answers.
+void examine_ldap(Examination& examination, const platform::LdapConfig& ldap) {
+  platform::init_ldap();
+  for (const auto& url : ldap.urls) {
+    const std::string subject = "LDAP " + url;
+    if (examination.has(subject)) continue;
+    const auto deadline =
+        std::chrono::steady_clock::now() + ldap.connect_timeout + ldap.operation_timeout;
+    const bool has_service = !ldap.bind_dn.empty();
+    const auto opened = has_service ? platform::LdapConnection::open_as_service(ldap, url, deadline)
+                                    : platform::LdapConnection::open(ldap, url, deadline);
+    if (opened) {
+      examination.fine(subject, has_service ? "lets the service account in" : "answers");
+    } else {
+      examination.fault(subject, opened.error().context,
+                        "start the server, or correct auth.ldap in the config");
+    }
+  }
+}
+
 // The coordinator reaches the agent; what more it can say is asked only where we reach it too.
 void judge_agent(Examination& examination, const std::string& subject, const std::string& url,
                  const platform::TlsOptions& tls) {
@@ -327,6 +348,9 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
     judge_certificate(examination, config.value().coordinator.tls);
     judge_certificate(examination, config.value().coordinator.agent_tls);
     judge_certificate(examination, config.value().agent.tls);
+    if (config.value().auth.mode == platform::AuthMode::Ldap) {
+      examine_ldap(examination, config.value().auth.ldap);
+    }
     const auto& tls = config.value().coordinator.agent_tls;
     if (tls.is_on()) {
       agent_tls = {.cert_file = tls.cert_file,
@@ -354,12 +378,13 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
 
 void register_doctor(CLI::App& app, Console& console) {
   auto options = std::make_shared<DoctorOptions>();
-  auto* command = add_command(app, console, "doctor",
-                              "Checks databases, settings, versions, clocks, routes and "
-                              "certificates, and says of each fault\n"
-                              "how to mend it. Looks at the coordinator and its shards, and at the "
-                              "databases of every --config FILE.",
-                              options, run_doctor);
+  auto* command =
+      add_command(app, console, "doctor",
+                  "Checks databases, settings, versions, clocks, routes, certificates "
+                  "and LDAP servers, and says of\n"
+                  "each fault how to mend it. Looks at the coordinator and its shards, and at the "
+                  "databases of every --config FILE.",
+                  options, run_doctor);
   command
       ->add_option("--dir", options->dir,
                    "An embedded cluster's folder: its processes and databases are checked too.")

@@ -9,8 +9,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 
 #include "base/invariant.hpp"
+#include "platform/password_hash.hpp"
 
 namespace koshel::platform {
 
@@ -114,6 +116,20 @@ void init_ldap() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+Result<std::string> read_bind_password(const LdapConfig& config) {
+  constexpr std::streamsize kBytesMax = 4096;
+  std::ifstream in(config.bind_password_file, std::ios::binary);
+  std::string text(kBytesMax, '\0');
+  in.read(text.data(), kBytesMax);
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.empty() || in.bad()) {
+    return Error{Fault::Unavailable, "auth.ldap.bind_password_file " + config.bind_password_file +
+                                         ": holds no password to read"};
+  }
+  return text;
+}
+
 void LdapConnection::Close::operator()(ldap* handle) const {
   ldap_unbind_ext(handle, nullptr, nullptr);
 }
@@ -139,6 +155,21 @@ Result<LdapConnection> LdapConnection::open(const LdapConfig& config, const std:
   if (config.start_tls) {
     const int code = ldap_start_tls_s(handle, nullptr, nullptr);
     if (code != LDAP_SUCCESS) return connection.error("StartTLS", code);
+  }
+  return connection;
+}
+
+Result<LdapConnection> LdapConnection::open_as_service(const LdapConfig& config,
+                                                       const std::string& url, Instant deadline) {
+  KOSHEL_TRY(auto password, read_bind_password(config));
+  KOSHEL_TRY(auto connection, open(config, url, deadline));
+  const auto bound = connection.bind(config.bind_dn, password);
+  wipe(password);
+  if (!bound) return bound.error();
+  if (!bound.value()) {
+    return Error{Fault::Unavailable,
+                 url + ": the service account " + config.bind_dn +
+                     " is refused; look at auth.ldap.bind_dn and auth.ldap.bind_password_file"};
   }
   return connection;
 }

@@ -40,6 +40,9 @@ struct LdapSearch {
   int entries_max = 1;
 };
 
+// Of the service account. Read each time: a password that was changed needs no restart.
+Result<std::string> read_bind_password(const LdapConfig& config);
+
 // Every error is Unavailable: the server did not answer, or not what was asked. The connection is
 // of no use then.
 class LdapConnection {
@@ -47,6 +50,9 @@ class LdapConnection {
   // Connects, TLS included.
   static Result<LdapConnection> open(const LdapConfig& config, const std::string& url,
                                      Instant deadline);
+  // The same, bound as the service account, which there is.
+  static Result<LdapConnection> open_as_service(const LdapConfig& config, const std::string& url,
+                                                Instant deadline);
 
   ~LdapConnection();
   LdapConnection(LdapConnection&&) noexcept;

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import pathlib
 import re
 import subprocess
@@ -353,6 +354,41 @@ class OutageTest(LdapCase):
         self.assertEqual(root.call("GET", "/v1/whoami").json["roles"], ["admin"])
         self.log_in("anna")
         self.assertIn("LDAP: " + slapd.plain, self.log())
+        counted = dict(re.findall(r'^koshel_ldap_questions_total{outcome="(\w+)"} (\d+)', robot.client.get(
+            "/metrics", Authorization="Bearer " + robot.token).text, re.MULTILINE))
+        self.assertGreaterEqual(int(counted["answered"]), 4, counted)  # three logins, and a look at root's roles
+        self.assertGreaterEqual(int(counted["unavailable"]), 2, counted)
+
+    def doctor(self):
+        """What it says of each server, by URL."""
+        done = subprocess.run([str(BIN / "koshel"), "doctor", "--config", self.asking.config, "--output", "json",
+                               "--server", running.url(1)], capture_output=True, text=True, timeout=60)
+        checks = json.loads(done.stdout)["checks"]
+        self.assertEqual(done.returncode, 1 if any(check["mend"] for check in checks) else 0, done.stderr)
+        return {check["subject"].removeprefix("LDAP "): check for check in checks if "LDAP" in check["subject"]}
+
+    def test_the_doctor_asks_each_server(self):
+        slapd, dead, silent = self.slapd(), self.dead_url(), self.silent_url("ldaps")
+        self.coordinator(slapd.plain, slapd.tls, dead, silent)
+        found = self.doctor()
+        self.assertEqual({url for url, check in found.items() if check["ok"]}, {slapd.plain, slapd.tls})
+        self.assertEqual(found[slapd.tls]["detail"], "lets the service account in")
+        for url in (dead, silent):
+            self.assertIn(url + ": ", found[url]["detail"])
+            self.assertIn("auth.ldap", found[url]["mend"])
+        self.assertNotIn(SERVICE_PASSWORD, str(found))
+
+    def test_the_doctor_says_that_the_service_account_is_refused_or_that_there_is_none(self):
+        slapd = self.slapd()
+        wrong = folder / f"wrong-{self.mark}"
+        wrong.write_text("not the service's password\n")
+        self.coordinator(slapd.plain, bind_password_file=wrong)
+        self.assertIn(f"the service account {SERVICE} is refused", self.doctor()[slapd.plain]["detail"])
+        wrong.unlink()
+        self.assertIn("holds no password to read", self.doctor()[slapd.plain]["detail"])
+        self.coordinator(slapd.plain, base=None, bind_dn=None, bind_password_file=None,
+                         user_dn_template=f"uid={{name}},{PEOPLE}")
+        self.assertEqual(self.doctor()[slapd.plain]["detail"], "answers")
 
     def test_a_restarted_server_is_asked_on_new_connections(self):
         slapd = self.slapd()

@@ -43,6 +43,14 @@ std::string Api::metrics() const {
       .gauge("audit_trail_waiting", "Entries of the audit trail that wait to be written",
              number(trail_.waiting()))
       .gauge("directory_up", "1 while the directory answers", machine.is_directory_up() ? 1 : 0);
+  if (ldap_) {
+    constexpr const char* kHelp =
+        "Questions to LDAP: logins, and looks at who still has which role";
+    page.counter("ldap_questions_total", kHelp, number(ldap_->counts().answered),
+                 {{"outcome", "answered"}})
+        .counter("ldap_questions_total", kHelp, number(ldap_->counts().unavailable),
+                 {{"outcome", "unavailable"}});
+  }
   for (const auto& shown : context_.certificates) {
     if (const auto end = shown->valid_until()) page.certificate(shown->options().cert_file, *end);
   }

@@ -8,7 +8,6 @@
 
 #include "platform/ldap/ldap_text.hpp"
 #include "platform/log.hpp"
-#include "platform/password_hash.hpp"
 
 namespace koshel::coordinator {
 
@@ -18,25 +17,11 @@ using platform::LdapSearch;
 
 namespace {
 
-constexpr int kGroupsMax = 1000;  // of one person
-constexpr std::streamsize kPasswordBytesMax = 4096;
+constexpr int kGroupsMax = 1000;                  // of one person
 constexpr auto kQuiet = std::chrono::seconds(5);  // between two lines about one server
 
 Error unavailable(std::string what) {
   return {Fault::Unavailable, std::move(what)};
-}
-
-// Read each time: a password that was changed needs no restart.
-Result<std::string> read_password(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text(kPasswordBytesMax, '\0');
-  in.read(text.data(), kPasswordBytesMax);
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.ends_with('\n')) text.pop_back();
-  if (text.empty() || in.bad()) {
-    return unavailable("auth.ldap.bind_password_file " + file + ": holds no password to read");
-  }
-  return text;
 }
 
 // A key of the config that has the shape of a DN is one.
@@ -54,7 +39,7 @@ std::string LdapPeople::find_fault(const LdapConfig& config) {
     return "auth.ldap.ca_file: " + config.ca_file + " cannot be read; name a file of certificates";
   }
   if (!config.bind_dn.empty()) {
-    const auto password = read_password(config.bind_password_file);
+    const auto password = platform::read_bind_password(config);
     if (!password) return password.error().context;
   }
   const auto user_dn = platform::fill_in(config.user_dn_template, {{"{name}", "x"}});
@@ -118,24 +103,10 @@ LdapPeople::Answer LdapPeople::as_service(Server& server, Instant deadline, Work
     }
     // A server may close what was idle; only a new connection shows whether it is there.
   }
-  KOSHEL_TRY(auto connection, open_as_service(server, deadline));
+  KOSHEL_TRY(auto connection, Connection::open_as_service(config_, server.url, deadline));
   auto answer = work(connection);
   if (answer) keep(server, std::move(connection));
   return answer;
-}
-
-Result<LdapPeople::Connection> LdapPeople::open_as_service(const Server& server,
-                                                           Instant deadline) const {
-  KOSHEL_TRY(auto password, read_password(config_.bind_password_file));
-  KOSHEL_TRY(auto connection, Connection::open(config_, server.url, deadline));
-  const auto bound = connection.bind(config_.bind_dn, password);
-  platform::wipe(password);
-  if (!bound) return bound.error();
-  if (!bound.value()) {
-    return unavailable(server.url + ": the service account " + config_.bind_dn +
-                       " is refused; look at auth.ldap.bind_dn and auth.ldap.bind_password_file");
-  }
-  return connection;
 }
 
 std::optional<LdapPeople::Connection> LdapPeople::take_idle(Server& server) {

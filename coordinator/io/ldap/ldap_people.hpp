@@ -47,7 +47,6 @@ class LdapPeople {
   Answer on_a_server(Instant deadline, Work work);
   template <class Work>
   Answer as_service(Server& server, Instant deadline, Work work);
-  Result<Connection> open_as_service(const Server& server, Instant deadline) const;
   std::optional<Connection> take_idle(Server& server);
   void keep(Server& server, Connection connection);
   void log_failure(Server& server, const Error& error);

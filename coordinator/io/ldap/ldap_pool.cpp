@@ -6,19 +6,17 @@ namespace koshel::coordinator {
 
 namespace asio = boost::asio;
 
-namespace {
-
-LdapPool::Answer answer_of(const std::optional<LdapPeople::Answer>& answer) {
-  if (!answer || !*answer) return ldap_problem();
-  return answer->value();
-}
-
-}  // namespace
-
 Problem ldap_problem() {
   return {
       ProblemCode::DirectoryUnavailable,
       "LDAP, which knows passwords and groups here, cannot be asked; nothing happened, try again"};
+}
+
+LdapPool::Answer LdapPool::note(const std::optional<LdapPeople::Answer>& answer) {
+  const bool is_answered = answer && *answer;
+  ++(is_answered ? counts_.answered : counts_.unavailable);
+  if (!is_answered) return ldap_problem();
+  return answer->value();
 }
 
 asio::awaitable<LdapPool::Answer> LdapPool::prove(WorkPool::Place place, std::string name,
@@ -30,7 +28,7 @@ asio::awaitable<LdapPool::Answer> LdapPool::prove(WorkPool::Place place, std::st
   };
   auto pending = pool_.run(std::move(place), std::move(work), deadline);
   const auto answer = co_await std::move(pending);
-  co_return answer_of(answer);
+  co_return note(answer);
 }
 
 asio::awaitable<LdapPool::Answer> LdapPool::look_up(WorkPool::Place place, std::string name,
@@ -38,7 +36,7 @@ asio::awaitable<LdapPool::Answer> LdapPool::look_up(WorkPool::Place place, std::
   auto work = [this, name = std::move(name), deadline] { return people_.look_up(name, deadline); };
   auto pending = pool_.run(std::move(place), std::move(work), deadline);
   const auto answer = co_await std::move(pending);
-  co_return answer_of(answer);
+  co_return note(answer);
 }
 
 }  // namespace koshel::coordinator

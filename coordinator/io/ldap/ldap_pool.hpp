@@ -2,6 +2,8 @@
 // Asks LDAP on threads of its own, few and bounded: while a server is silent, nothing else waits
 // for it, and who asks has an answer by their deadline.
 
+#include <cstdint>
+
 #include "coordinator/io/api/problem.hpp"
 #include "coordinator/io/api/work_pool.hpp"
 #include "coordinator/io/ldap/ldap_people.hpp"
@@ -22,9 +24,18 @@ class LdapPool {
   bool can_look_up() const { return people_.can_look_up(); }
   boost::asio::awaitable<Answer> look_up(WorkPool::Place place, std::string name, Instant deadline);
 
+  struct Counts {
+    std::int64_t answered = 0;
+    std::int64_t unavailable = 0;  // failed, or without an answer in time
+  };
+  const Counts& counts() const { return counts_; }
+
  private:
+  Answer note(const std::optional<LdapPeople::Answer>& answer);
+
   LdapPeople people_;
   WorkPool pool_;
+  Counts counts_;
 };
 
 Problem ldap_problem();
