@@ -13,6 +13,7 @@
 #include "cli/cluster/state.hpp"
 #include "cli/output.hpp"
 #include "cli/shards.hpp"
+#include "platform/durability.hpp"
 #include "platform/ldap/ldap_connection.hpp"
 #include "platform/migrations.hpp"
 #include "platform/postgres.hpp"
@@ -108,9 +109,9 @@ void judge_settings(Examination& examination, const std::string& subject,
     examination.fine(subject, "PostgreSQL " + version);
   }
   const auto expect_on = [&](const char* name, const std::string& value) {
-    if (value != "off") return examination.fine(subject, std::string(name) + " = " + value);
-    examination.fault(subject,
-                      std::string(name) + " = off: a crash of the machine loses acknowledged money",
+    const auto setting = std::string(name) + " = " + value;
+    if (platform::is_durable(value)) return examination.fine(subject, setting);
+    examination.fault(subject, setting + ": a crash of the machine loses acknowledged money",
                       "alter system set " + std::string(name) + " = on; select pg_reload_conf()");
   };
   expect_on("fsync", facts.fsync);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "platform/durability.hpp"
 #include "platform/migrations.hpp"
 #include "platform/pg_array.hpp"
 #include "sql/migrations.hpp"
@@ -46,14 +47,18 @@ std::string_view to_string(ShardState state) {
 DirectoryStore::DirectoryStore(platform::PgPool& pool) : pool_(pool) {}
 
 asio::awaitable<Result<void>> DirectoryStore::check(std::string cluster) {
-  auto read_schema = [](pqxx::connection& connection) {
+  auto find_faults = [](pqxx::connection& connection) {
+    std::vector<Error> faults;
     const auto schema = platform::check_schema(connection, sql::directory_migrations());
-    return schema ? std::string() : schema.error().context;
+    if (!schema) faults.push_back(schema.error());
+    const auto durability = platform::check_durability(connection);
+    if (!durability) faults.push_back(durability.error());
+    return faults;
   };
-  auto pending = pool_.run(std::move(read_schema));
-  const auto schema_fault = co_await std::move(pending);
-  if (!schema_fault) co_return schema_fault.error();
-  if (!schema_fault.value().empty()) co_return Error{Fault::Internal, schema_fault.value()};
+  auto pending = pool_.run(std::move(find_faults));
+  const auto faults = co_await std::move(pending);
+  if (!faults) co_return faults.error();
+  if (!faults.value().empty()) co_return faults.value().front();
 
   auto read_name = [](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);

@@ -47,7 +47,7 @@ class DirectoryStore {
   explicit DirectoryStore(platform::PgPool& pool);
 
   // Error (Internal) with a sentence unless the database is a directory of this cluster at our
-  // schema.
+  // schema, on a server whose commits outlive a crash.
   boost::asio::awaitable<Result<void>> check(std::string cluster);
   boost::asio::awaitable<Result<Incarnation>> next_incarnation();
 

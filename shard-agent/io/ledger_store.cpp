@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "platform/crash_points.hpp"
+#include "platform/durability.hpp"
 #include "platform/migrations.hpp"
 #include "platform/pg_array.hpp"
 #include "shard-agent/io/append_sql.hpp"
@@ -27,15 +28,14 @@ std::vector<std::string> gids_of(const Identity& identity, const std::vector<Rou
 }
 
 constexpr auto kSettings = R"(
-  select current_setting('max_prepared_transactions')::int, current_setting('fsync'),
-         current_setting('synchronous_commit'), current_setting('full_page_writes'),
-         pg_is_in_recovery(),
+  select current_setting('max_prepared_transactions')::int,
          has_table_privilege('entries', 'insert') and has_table_privilege('identity', 'update'))";
 
 }  // namespace
 
 Result<ServerLimits> check_server(pqxx::connection& connection) {
   KOSHEL_TRY(platform::check_schema(connection, sql::shard_migrations()));
+  KOSHEL_TRY(platform::check_durability(connection));
   pqxx::nontransaction session(connection);
   const auto row = session.exec(kSettings)[0];
   const auto fail = [](std::string what) { return Error{Fault::Internal, std::move(what)}; };
@@ -44,21 +44,7 @@ Result<ServerLimits> check_server(pqxx::connection& connection) {
         "max_prepared_transactions is 0 on this server: set it to 64 or more in postgresql.conf "
         "and restart PostgreSQL");
   }
-  if (row[1].as<std::string>() != "on") {
-    return fail("fsync is off: a crash would lose money; set fsync = on");
-  }
-  const auto synchronous_commit = row[2].as<std::string>();
-  if (synchronous_commit == "off" || synchronous_commit == "local") {
-    return fail("synchronous_commit is " + synchronous_commit +
-                ": a crash would lose acknowledged transfers; set synchronous_commit = on");
-  }
-  if (row[3].as<std::string>() != "on") return fail("full_page_writes is off: set it to on");
-  if (row[4].as<bool>()) {
-    return fail(
-        "this server is a standby: point `host` at the primary, or give both and "
-        "target_session_attrs=primary in `options`");
-  }
-  if (!row[5].as<bool>()) {
+  if (!row[1].as<bool>()) {
     return fail("this role may not write the ledger: use the role that ran `koshel init`");
   }
   return ServerLimits{row[0].as<int>()};

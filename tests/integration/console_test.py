@@ -900,6 +900,23 @@ class OperationTest(ConsoleCase):
             lambda: shared.run("doctor").returncode == DONE, "doctor sees no healthy cluster again"
         )
 
+    def test_a_directory_that_may_lose_commits_is_refused_and_named_by_the_doctor(self):
+        database = shared.sql("directory", "select current_database()")[0][0]
+        forget = f"alter database {database} reset synchronous_commit"
+        self.addCleanup(shared.sql, "directory", forget)
+        for value in ("off", "local"):
+            shared.sql("directory", f"alter database {database} set synchronous_commit = {value}")
+            ended = self.assert_ended(
+                shared.run("doctor", "--config", self.config("coordinator-1")), REFUSED, "fault(s) found"
+            )
+            self.assertIn(f"synchronous_commit = {value}: a crash of the machine loses", ended.stdout)
+            started = subprocess.run(
+                [str(BIN / "koshel-coordinator"), "--config", self.config("coordinator-1")],
+                capture_output=True, text=True, timeout=60,
+            )
+            self.assertNotEqual(started.returncode, 0)
+            self.assertIn(f"synchronous_commit is {value} on this server", started.stderr)
+
     def test_doctor_names_a_database_that_is_away_and_a_server_that_is_silent(self):
         port = free_port()
         file = self.file("c.yml", f"directory:\n  database: d\n  port: {port}\n")

@@ -1,0 +1,37 @@
+#include "platform/durability.hpp"
+
+#include <string>
+
+namespace koshel::platform {
+
+namespace {
+constexpr auto kSettings =
+    "select name, setting, pg_is_in_recovery() from pg_settings "
+    "where name in ('fsync', 'full_page_writes', 'synchronous_commit') order by name";
+}  // namespace
+
+bool is_durable(std::string_view setting) {
+  return setting != "off" && setting != "local";
+}
+
+Result<void> check_durability(pqxx::connection& connection) {
+  pqxx::nontransaction session(connection);
+  for (const auto& row : session.exec(kSettings)) {
+    const auto name = row[0].as<std::string>();
+    const auto value = row[1].as<std::string>();
+    if (!is_durable(value)) {
+      return Error{Fault::Internal, name + " is " + value +
+                                        " on this server: a crash would lose acknowledged money; "
+                                        "set " +
+                                        name + " = on"};
+    }
+    if (row[2].as<bool>()) {
+      return Error{Fault::Unavailable,
+                   "this server is a standby: point `host` at the primary, or give both and "
+                   "target_session_attrs=primary in `options`"};
+    }
+  }
+  return success();
+}
+
+}  // namespace koshel::platform
