@@ -38,6 +38,9 @@ void Rebalancer::on(const RebalanceBeaten& event, Instant now, Effects& out) {
     return;
   }
   const auto& hold = event.hold.value();
+  // Each beat of a holder adds one. Where more were added another one may have held it in between
+  // and have ended it, or begun the next.
+  const bool is_unbroken = hold.beat == seen_beat_ + 1;
   if (hold.beat != seen_beat_) {
     seen_beat_ = hold.beat;
     seen_at_ = now;
@@ -46,7 +49,7 @@ void Rebalancer::on(const RebalanceBeaten& event, Instant now, Effects& out) {
                          hold.state == RebalanceState::Paused ||
                          hold.state == RebalanceState::Cancelling;
   const bool is_held = is_active && hold.holder == own_;
-  if (is_held != is_holder_) drop();
+  if (is_held != is_holder_ || (is_held && !is_unbroken)) drop();
   is_holder_ = is_held;
   state_ = hold.state;
   users_per_second_ = hold.users_per_second;

@@ -3,7 +3,7 @@
 // lets the accounts be cut over by rounds like any others (MoveOrder), and has the old copies
 // deleted. Every coordinator has one; at most one of them holds the rebalance, and what it does for
 // it is refused by the directory when it no longer holds it. It remembers nothing that matters:
-// what it has lost sight of it reads again.
+// what it has lost sight of it reads again, and all of it when somebody else may have held it.
 //
 //   a move, step by step              when it fails, or is not as believed
 //   Begin at the target               read the moves again

@@ -2,10 +2,12 @@
 
 import contextlib
 import http.client
+import signal
 import unittest
 
-from tests.support.crash_case import CrashCase, is_movers
+from tests.support.crash_case import DAEMONS, CrashCase, is_movers
 from tests.support.harness import wait_until
+from tests.support.rebalance import Rebalance
 from tests.support.rival import rival_of
 
 
@@ -76,6 +78,45 @@ class SleepersTest(CrashCase):
         floors = [self.sql[shard].rows("select incarnation_floor from identity")[0][0]
                   for shard in ("shard-1", "shard-2")]
         return in_directory == [["0"]] and all(int(floor) > incarnation for floor in floors)
+
+
+class RegainedTest(CrashCase):
+    dead_after_ms = 60000  # whoever sleeps here lives
+
+    def test_a_mover_that_slept_while_others_moved_its_users_back_and_holds_the_rebalance_again_goes_on(self):
+        api = self.cluster.client()
+        users = [api.user(f"back-{i}", balance="5") for i in range(12)]
+        api.close()
+        sleeper, other = DAEMONS[2:]
+        with contextlib.closing(Rebalance(self.cluster)) as rebalance:
+            self.start(rebalance, source=1, target=2, users=4)  # all taken before the first ones are cleaned
+            self.hand_rebalance_to(sleeper)
+            self.arm(sleeper, "coordinator.clean_move.before", "hang")
+            wait_until(lambda: self.is_stopped(sleeper), "some have arrived and their old copies are to be deleted")
+            self.wait_for_end(rebalance)  # the other one has taken it over
+            self.start(rebalance, source=2, target=1, users=12)
+            self.wait_for_end(rebalance)
+            self.processes[other].signal(signal.SIGSTOP)
+            wait_until(lambda: self.is_stopped(other), "nobody holds the third rebalance")
+            self.start(rebalance, source=1, target=2, users=4)
+            self.wake(sleeper)
+            wait_until(lambda: rebalance.rows("select holder from rebalance") == [[str(self.incarnation(sleeper))]],
+                       "who slept holds it, as if it had never been another's")
+            self.wake(other)
+            self.wait_for_end(rebalance)
+            rebalance.check_nothing_is_left()
+            rebalance.check_owners()
+            self.assertEqual(rebalance.users()["shard-1"], len(users) - 4)
+        self.cluster.check_books()
+
+    def wait_for_end(self, rebalance):
+        """Of the directory: a coordinator that sleeps answers nobody."""
+        wait_until(lambda: rebalance.rows("select state from rebalance") == [["idle"]],
+                   lambda: f"the rebalance ends: {rebalance.rows('select * from rebalance')}")
+
+    def start(self, rebalance, source, target, users):
+        self.assertEqual(rebalance.rows(f"select start_rebalance('{{{source}}}', '{{{target}}}', '{{{users}}}', null)"),
+                         [["t"]])
 
 
 if __name__ == "__main__":

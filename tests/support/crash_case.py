@@ -25,7 +25,7 @@ COORDINATOR = """  agent_timeout_ms: 1000
   settle_wait_ms: 300
   directory_refresh_ms: 200
   log_keep_interval_ms: 100
-  incarnation_dead_after_ms: 1200
+  incarnation_dead_after_ms: {dead_after_ms}
   rebalance:
     users_per_move: 2
     entries_per_chunk: 1000
@@ -50,6 +50,8 @@ def shard_of(agent):
 
 
 class CrashCase(unittest.TestCase):
+    dead_after_ms = 1200  # of a coordinator's silence
+
     def setUp(self):
         self.cluster = self.enterContext(cluster(shards=2, coordinators=2))
         self.processes, self.sql = {}, {}
@@ -57,7 +59,8 @@ class CrashCase(unittest.TestCase):
         self.verdicts = Verdicts(self.cluster)
         for name in DAEMONS:
             with open(os.path.join(self.cluster.path, name + ".yml"), "a") as config:
-                config.write(AGENT if name.startswith("agent") else COORDINATOR)
+                config.write(AGENT if name.startswith("agent") else
+                             COORDINATOR.format(dead_after_ms=self.dead_after_ms))
         kill_all(self.cluster, *DAEMONS, how=signal.SIGTERM)
         restart_all(self.cluster, *DAEMONS)
         processes = self.cluster.processes()
@@ -232,7 +235,8 @@ class CrashCase(unittest.TestCase):
         said = [f"all is settled: {traffic.done} after {before}, {self.movement.ended} times moved after "
                 f"{moved_before} of {self.movement.begun} begun",
                 f"the rebalance: {self.sql['directory'].rows('select to_jsonb(r) from rebalance r')}",
-                f"on their way: {self.sql['directory'].rows('select to_jsonb(m) from moves m limit 5')}"]
+                f"on their way: {self.sql['directory'].rows('select to_jsonb(m) from moves m limit 5')}",
+                f"planned: {self.sql['directory'].rows('select to_jsonb(p) from planned_moves p')}"]
         for shard in ("shard-1", "shard-2"):
             said.append(f"{shard}: " + str(self.sql[shard].rows(
                 "select gid, clock_timestamp() - prepared from pg_prepared_xacts order by prepared limit 5")))

@@ -124,6 +124,25 @@ TEST_F(TheRebalancer, ReadsAnewWhatItHasLostSightOf) {
   EXPECT_EQ(driver.take_one<CleanMove>().shard, kSource) << "another one has cut it over";
 }
 
+// It slept; another one took it over, ended it, and let go of it before the next one was begun.
+TEST_F(TheRebalancer, ReadsAnewWhenAnotherOneHeldItBetweenTwoOfItsBeats) {
+  hold_the_last({open_move(kMove, {}, {101})});
+  EXPECT_EQ(driver.take_one<CleanMove>().clean.move, kMove);
+  ++beats;
+  beat();
+  driver.give(MoveCleaned{kMove, messages::MoveCleaned{false}});  // 101 is back where it was
+  EXPECT_TRUE(driver.take<CleanMove>().empty());
+  read({open_move(kOtherMove, {102})});
+  EXPECT_EQ(driver.take_one<BeginArrival>().begin.move, kOtherMove);
+  driver.take_one<TakeMove>();
+}
+
+TEST_F(TheRebalancer, ReadsNothingAnewAsLongAsItsBeatsAreTheOnlyOnes) {
+  hold_the_last({open_move(kMove, {}, {101})});
+  for (int i = 0; i < 9; ++i) beat();
+  EXPECT_TRUE(driver.take<ReadMoves>().empty());
+}
+
 TEST_F(TheRebalancer, IgnoresWhatWasReadBeforeItWasLost) {
   beat();
   holder = kOther;
