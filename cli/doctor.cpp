@@ -213,7 +213,6 @@ void judge_certificate(Examination& examination, const platform::TlsConfig& tls)
 
 // Every server by itself: the coordinator is content with the first that answers.
 void examine_ldap(Examination& examination, const platform::LdapConfig& ldap) {
-  platform::init_ldap();
   for (const auto& url : ldap.urls) {
     const std::string subject = "LDAP " + url;
     if (examination.has(subject)) continue;
@@ -337,6 +336,7 @@ Finished run_doctor(const Console& asked, const DoctorOptions& options) {
     say("no database is looked at: name the configs with --config FILE, or an embedded cluster "
         "with --dir DIR");
   }
+  platform::init_ldap();
   platform::TlsOptions agent_tls;
   for (const auto& file : console.configs) {
     const auto config = platform::load_config(file);

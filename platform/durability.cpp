@@ -6,7 +6,7 @@ namespace koshel::platform {
 
 namespace {
 constexpr auto kSettings =
-    "select name, setting, pg_is_in_recovery() from pg_settings "
+    "select name, setting from pg_settings "
     "where name in ('fsync', 'full_page_writes', 'synchronous_commit') order by name";
 }  // namespace
 
@@ -25,11 +25,11 @@ Result<void> check_durability(pqxx::connection& connection) {
                                         "set " +
                                         name + " = on"};
     }
-    if (row[2].as<bool>()) {
-      return Error{Fault::Unavailable,
-                   "this server is a standby: point `host` at the primary, or give both and "
-                   "target_session_attrs=primary in `options`"};
-    }
+  }
+  if (session.exec("select pg_is_in_recovery()")[0][0].as<bool>()) {
+    return Error{Fault::Unavailable,
+                 "this server is a standby: point `host` at the primary, or give both and "
+                 "target_session_attrs=primary in `options`"};
   }
   return success();
 }

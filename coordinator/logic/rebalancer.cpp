@@ -59,7 +59,9 @@ void Rebalancer::on(const RebalanceBeaten& event, Instant now, Effects& out) {
 // Orders that are under way end by themselves; what they did is read when it is needed.
 void Rebalancer::drop() {
   moves_.clear();
-  has_read_ = is_reading_ = is_taking_ = is_ending_ = false;
+  has_read_ = is_ending_ = false;
+  is_read_void_ = is_reading_;
+  is_take_void_ = is_taking_;
   is_planned_ = has_leftovers_ = true;
   failures_ = 0;
   error_.clear();
@@ -211,8 +213,9 @@ Rebalancer::Move* Rebalancer::resume(MoveId id, Instant now) {
 }
 
 void Rebalancer::on(const MovesRead& event, Instant now, Effects& out) {
-  if (!is_reading_) return;  // of before the rebalance was lost
+  if (!is_reading_) return;
   is_reading_ = false;
+  if (std::exchange(is_read_void_, false)) return advance(now, out);
   if (!event.moves) {
     fail(event.moves.error());
     again_at_ = now + limits_.retry;
@@ -240,6 +243,10 @@ void Rebalancer::on(const MovesRead& event, Instant now, Effects& out) {
 void Rebalancer::on(const MoveTaken& event, Instant now, Effects& out) {
   if (!is_taking_) return;
   is_taking_ = false;
+  if (std::exchange(is_take_void_, false)) {
+    has_read_ = false;  // what was taken may have come after the moves were read
+    return advance(now, out);
+  }
   if (!event.move) {
     // It may have been taken all the same: then it is there when the moves are read.
     has_read_ = false;

@@ -124,7 +124,10 @@ class Rebalancer {
   bool has_read_ = false;    // the moves, since the rebalance is held
   bool is_reading_ = false;  // them, now
   bool is_taking_ = false;   // the next one
-  bool is_planned_ = true;   // there may be another one
+  // What is on its way was asked before the rebalance may have been another's: it counts for nothing.
+  bool is_read_void_ = false;
+  bool is_take_void_ = false;
+  bool is_planned_ = true;  // there may be another one
   bool has_leftovers_ = true;
   bool is_ending_ = false;
   Instant next_take_{};

@@ -161,8 +161,8 @@ Result<LdapConnection> LdapConnection::open(const LdapConfig& config, const std:
 
 Result<LdapConnection> LdapConnection::open_as_service(const LdapConfig& config,
                                                        const std::string& url, Instant deadline) {
-  KOSHEL_TRY(auto password, read_bind_password(config));
   KOSHEL_TRY(auto connection, open(config, url, deadline));
+  KOSHEL_TRY(auto password, read_bind_password(config));
   const auto bound = connection.bind(config.bind_dn, password);
   wipe(password);
   if (!bound) return bound.error();

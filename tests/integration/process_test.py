@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import unittest
 
-from tests.support.harness import wait_until
+from tests.support.harness import ROOT, wait_until
 from tests.support.process import Process
 
 LAST_PID = "/proc/sys/kernel/ns_last_pid"  # who may write it chooses the next pid
+OWN_PIDS = ["unshare", "--pid", "--fork", "--mount-proc"]  # so that no other test's are touched
 
 
 def start_as(pid):
@@ -53,24 +55,32 @@ class ProcessTest(unittest.TestCase):
         gone = Process(child.pid)
         self.assertEqual((gone.has_ended(), gone.is_stopped()), (True, False))
 
-    @unittest.skipUnless(os.access(LAST_PID, os.W_OK), "only root chooses pids")
+    @unittest.skipIf(subprocess.run([*OWN_PIDS, "true"], capture_output=True).returncode, "only root chooses pids")
     def test_another_process_with_its_pid_is_not_it(self):
-        child, process = self.start()
+        done = subprocess.run([*OWN_PIDS, sys.executable, "-m", "tests.integration.process_test", "ReusedPid"], cwd=ROOT,
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class ReusedPid(unittest.TestCase):
+    def runTest(self):
+        child = subprocess.Popen(["sleep", "60"])
+        process = Process(child.pid)
         child.kill()
         child.wait()
         other = wait_until(lambda: start_as(child.pid), "another process gets the pid")
-        try:
-            os.kill(other.pid, signal.SIGSTOP)
-            stopped = Process(other.pid)
-            wait_until(stopped.is_stopped, "the other one stops")
-            self.assertEqual((process.has_ended(), process.is_stopped()), (True, False))
-            process.signal(signal.SIGKILL)
-            process.wake()
-            self.assertTrue(stopped.is_stopped())
-            stopped.close()
-        finally:
-            other.kill()
-            other.wait()
+        os.kill(other.pid, signal.SIGSTOP)
+        stopped = Process(other.pid)
+        wait_until(stopped.is_stopped, "the other one stops")
+        self.assertEqual((process.has_ended(), process.is_stopped()), (True, False))
+        process.signal(signal.SIGKILL)
+        process.wake()
+        self.assertTrue(stopped.is_stopped())
+
+
+def load_tests(loader, *_):
+    """What needs pids of its own is started by its test alone."""
+    return loader.loadTestsFromTestCase(ProcessTest)
 
 
 if __name__ == "__main__":

@@ -232,14 +232,18 @@ class CrashCase(unittest.TestCase):
 
     def describe(self, traffic, before, moved_before):
         """What of it has not settled, and what each daemon last said."""
-        said = [f"all is settled: {traffic.done} after {before}, {self.movement.ended} times moved after "
-                f"{moved_before} of {self.movement.begun} begun",
-                f"the rebalance: {self.sql['directory'].rows('select to_jsonb(r) from rebalance r')}",
-                f"on their way: {self.sql['directory'].rows('select to_jsonb(m) from moves m limit 5')}",
-                f"planned: {self.sql['directory'].rows('select to_jsonb(p) from planned_moves p')}"]
+        questions = {"directory": ("select to_jsonb(r) from rebalance r", "select to_jsonb(m) from moves m limit 5",
+                                   "select to_jsonb(p) from planned_moves p")}
         for shard in ("shard-1", "shard-2"):
-            said.append(f"{shard}: " + str(self.sql[shard].rows(
-                "select gid, clock_timestamp() - prepared from pg_prepared_xacts order by prepared limit 5")))
+            questions[shard] = ("select gid, clock_timestamp() - prepared from pg_prepared_xacts order by prepared limit 5",)
+        said = [f"all is settled: {traffic.done} after {before}, {self.movement.ended} times moved after "
+                f"{moved_before} of {self.movement.begun} begun"]
+        for name, queries in questions.items():
+            for query in queries:
+                try:
+                    said.append(f"{name}: {query}: {self.sql[name].rows(query)}")
+                except ConnectionError as error:
+                    said.append(f"{name}: {query}: {error}")
         for name in DAEMONS:
             with open(self.log(name)) as log:
                 how = "has ended" if self.has_ended(name) else "is stopped" if self.is_stopped(name) else "runs"

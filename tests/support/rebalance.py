@@ -57,6 +57,10 @@ class Rebalance:
     def remove(self, name):
         return self.ask("DELETE", f"/v1/admin/shards/{name}")
 
+    def begin(self, source, target, users):
+        """As a coordinator does it that has planned and checked. False: one is under way."""
+        return self.rows(f"select start_rebalance('{{{source}}}', '{{{target}}}', '{{{users}}}', null)") == [["t"]]
+
     # ---- watched
 
     def status(self):
@@ -193,8 +197,7 @@ class Movement(Background):
                 self._start()
 
     def _start(self):
-        """As a coordinator does it that has planned and checked."""
         source, target = (1, 2) if self.begun % 2 == 0 else (2, 1)
         self.begun += 1  # also if the answer is lost
         with contextlib.suppress(ConnectionError):
-            self.rebalance.rows(f"select start_rebalance('{{{source}}}', '{{{target}}}', '{{{self.users}}}', null)")
+            self.rebalance.begin(source, target, self.users)

@@ -137,6 +137,30 @@ TEST_F(TheRebalancer, ReadsAnewWhenAnotherOneHeldItBetweenTwoOfItsBeats) {
   driver.take_one<TakeMove>();
 }
 
+TEST_F(TheRebalancer, DoesNotBelieveWhatWasAskedBeforeAnotherOneHeldIt) {
+  beat();
+  driver.take_one<ReadMoves>();
+  ++beats;
+  beat();
+  EXPECT_TRUE(driver.take<ReadMoves>().empty()) << "one at a time";
+  driver.give(MovesRead{std::vector{open_move(kMove, {101})}});
+  EXPECT_TRUE(driver.take<BeginArrival>().empty());
+  read({open_move(kOtherMove, {102})});
+  EXPECT_EQ(driver.take_one<BeginArrival>().begin.move, kOtherMove);
+}
+
+TEST_F(TheRebalancer, ReadsAMoveThatWasTakenWhileAnotherOneMayHaveHeldIt) {
+  hold();
+  driver.take_one<TakeMove>();
+  ++beats;
+  beat();
+  read({});
+  driver.give(MoveTaken{std::optional(open_move(kMove, {101}))});
+  EXPECT_TRUE(driver.take<BeginArrival>().empty());
+  read({open_move(kMove, {101})});
+  EXPECT_EQ(driver.take_one<BeginArrival>().begin.move, kMove);
+}
+
 TEST_F(TheRebalancer, ReadsNothingAnewAsLongAsItsBeatsAreTheOnlyOnes) {
   hold_the_last({open_move(kMove, {}, {101})});
   for (int i = 0; i < 9; ++i) beat();
@@ -222,6 +246,7 @@ TEST_F(TheRebalancer, ReadsWhatIsOpenWhenItDoesNotKnowWhetherItHasTakenAMove) {
     driver.pass(Duration(1));
     read({open_move(kMove, {101})});
     EXPECT_EQ(driver.take_one<BeginArrival>().begin.move, kMove);
+    take_none();
     holder = kOther;
     driver.discard();
     answer_beat();
