@@ -15,8 +15,10 @@ find_package(CLI11 REQUIRED)
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  # What was compiled in one clone is found again in another, precompiled headers included.
+  # What was compiled in one clone is found again in another, precompiled headers included. Comments count: without
+  # them a precompiled header is found as it was before one changed, and `#pragma once` takes the file for another.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    CCACHE_COMMENTS=1
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
 endif()
 find_program(MOLD mold)
