@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/ids.hpp"
+#include "base/printable.hpp"
 
 namespace koshel {
 namespace {
@@ -31,7 +32,10 @@ std::optional<std::string> normal_form(std::string_view text) {
 
 enum class CharacterKind { Letter, Mark, Other };
 
+// An ignorable character, such as U+034F or U+3164, leaves no trace on a screen: two names that
+// differ in one look the same.
 CharacterKind kind_of(utf8proc_int32_t character) {
+  if (utf8proc_get_property(character)->ignorable) return CharacterKind::Other;
   if (character == '.' || character == '_' || character == '-') return CharacterKind::Letter;
   switch (utf8proc_category(character)) {
     case UTF8PROC_CATEGORY_LU:
@@ -73,6 +77,17 @@ NameCheck check_name(std::string_view text) {
     left -= used;
   }
   return {std::move(*name), ""};
+}
+
+std::string find_label_fault(std::string_view text) {
+  if (text.empty()) return "is empty";
+  if (printable(text) != text) return "has a character that cannot be seen";
+  if (text.starts_with(' ') || text.ends_with(' ')) return "begins or ends with a space";
+  const auto is_first_byte = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  if (std::ranges::count_if(text, is_first_byte) > kNameCharactersMax) {
+    return "is longer than 64 characters";
+  }
+  return "";
 }
 
 bool is_valid_shard_name(std::string_view name) {

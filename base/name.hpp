@@ -17,6 +17,10 @@ struct NameCheck {
 };
 NameCheck check_name(std::string_view text);
 
+// Labels of API tokens: 1 to 64 characters that can be seen, or spaces between them. Empty, or a
+// clause as in NameCheck.
+std::string find_label_fault(std::string_view text);
+
 // Names of shards: lower-case letters, digits, '-' and '_', 1 to 63: they appear in URLs and
 // metrics.
 bool is_valid_shard_name(std::string_view name);

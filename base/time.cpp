@@ -1,5 +1,6 @@
 #include "base/time.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace koshel {
@@ -19,23 +20,28 @@ std::string format_rfc3339(Timestamp at) {
 
 std::optional<Timestamp> parse_rfc3339(std::string_view text) {
   constexpr std::string_view kShape = "0000-00-00T00:00:00";
-  if (text.size() < kShape.size() + 1 || !text.ends_with('Z')) return std::nullopt;
+  std::string_view zone;
+  for (const std::string_view utc : {"Z", "z", "+00:00", "-00:00"}) {
+    if (text.ends_with(utc)) zone = utc;
+  }
+  if (zone.empty() || text.size() < kShape.size() + zone.size()) return std::nullopt;
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   for (std::size_t i = 0; i < kShape.size(); ++i) {
-    if (kShape[i] == '0' ? !is_digit(text[i]) : text[i] != kShape[i]) return std::nullopt;
+    const bool is_as_shown = text[i] == kShape[i] || (kShape[i] == 'T' && text[i] == 't');
+    if (kShape[i] == '0' ? !is_digit(text[i]) : !is_as_shown) return std::nullopt;
   }
   const auto number = [text](std::size_t at, std::size_t size) {
     int value = 0;
     for (const char c : text.substr(at, size)) value = value * 10 + (c - '0');
     return value;
   };
-  auto decimals = text.substr(kShape.size(), text.size() - kShape.size() - 1);
+  auto decimals = text.substr(kShape.size(), text.size() - kShape.size() - zone.size());
   int micros = 0;
   if (!decimals.empty()) {
-    if (decimals.size() < 2 || decimals.size() > 7 || decimals.front() != '.') return std::nullopt;
+    if (decimals.size() < 2 || decimals.size() > 10 || decimals.front() != '.') return std::nullopt;
     decimals.remove_prefix(1);
+    if (!std::ranges::all_of(decimals, is_digit)) return std::nullopt;
     for (std::size_t i = 0; i < 6; ++i) {
-      if (i < decimals.size() && !is_digit(decimals[i])) return std::nullopt;
       micros = micros * 10 + (i < decimals.size() ? decimals[i] - '0' : 0);
     }
   }

@@ -14,7 +14,8 @@ using Duration = std::chrono::steady_clock::duration;
 using Timestamp = std::chrono::sys_time<std::chrono::microseconds>;
 
 std::string format_rfc3339(Timestamp at);  // "2026-11-23T08:12:20.123456Z"
-// In UTC with `Z`, with up to six decimals of a second; nullopt for anything else.
+// Of RFC 3339 what is in UTC ("Z", "+00:00"), with up to nine decimals of a second, of which six are
+// kept; nullopt for anything else.
 std::optional<Timestamp> parse_rfc3339(std::string_view text);
 
 }  // namespace koshel

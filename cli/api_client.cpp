@@ -10,8 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "cli/output.hpp"
-#include "cli/printable.hpp"
 #include "cli/tokens.hpp"
 
 namespace koshel::cli {

@@ -6,11 +6,11 @@
 #include <unordered_map>
 
 #include "base/money.hpp"
+#include "base/printable.hpp"
 #include "cli/api_client.hpp"
 #include "cli/bench_load.hpp"
 #include "cli/output.hpp"
 #include "cli/pages.hpp"
-#include "cli/printable.hpp"
 
 namespace koshel::cli {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cli/printable.hpp"
+#include "base/printable.hpp"
 #include "platform/config.hpp"
 
 namespace koshel::cli {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/invariant.hpp"
-#include "cli/printable.hpp"
+#include "base/printable.hpp"
 
 namespace koshel::cli {
 namespace {

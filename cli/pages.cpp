@@ -4,7 +4,7 @@
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 
-#include "cli/printable.hpp"
+#include "base/printable.hpp"
 
 namespace koshel::cli {
 namespace {

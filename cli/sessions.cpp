@@ -103,8 +103,21 @@ Finished run_login(const Console& console, const LoginOptions& options) {
   return ExitCode::Done;
 }
 
-Finished run_logout(const Console& console, const NoOptions&) {
+struct LogoutOptions {
+  std::string name;
+};
+
+Finished end_sessions(const Console& console, ApiClient& client, const std::string& name) {
+  KOSHEL_TRY(client.call(
+      {.method = "DELETE", .path = "/v1/admin/sessions/" + platform::percent_encode(name)}));
+  if (console.is_json()) print_line("{}");
+  say("all sessions of " + name + " have ended");
+  return ExitCode::Done;
+}
+
+Finished run_logout(const Console& console, const LogoutOptions& options) {
   KOSHEL_TRY(auto client, ApiClient::open(console));
+  if (!options.name.empty()) return end_sessions(console, client, options.name);
   if (client.token().empty()) {
     return Failure(ExitCode::Refused, "nobody is logged in to " + client.server());
   }
@@ -204,10 +217,15 @@ void register_sessions(CLI::App& app, Console& console) {
                {"koshel login -n anna", "koshel --server https://10.0.0.5:7400 login -n anna",
                 "pass show koshel/anna | koshel login -n anna --password-stdin"});
 
-  command = add_command(app, console, "logout",
-                        "Ends your session: its token is dead within 5 seconds, everywhere.",
-                        std::make_shared<NoOptions>(), run_logout);
-  add_examples(command, {"koshel logout"});
+  auto logout = std::make_shared<LogoutOptions>();
+  command =
+      add_command(app, console, "logout",
+                  "Ends your session: its token is dead within 5 seconds, everywhere.\n"
+                  "As an admin all sessions of somebody else, whose token may be in wrong hands.",
+                  logout, run_logout);
+  command->add_option("-n,--name", logout->name, "Whose sessions (default this one of yours).")
+      ->type_name("NAME");
+  add_examples(command, {"koshel logout", "koshel logout -n anna"});
 
   command = add_command(app, console, "whoami",
                         "Shows whom the coordinator takes you for, your roles, and until when.",

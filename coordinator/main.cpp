@@ -70,9 +70,7 @@ struct Coordinator {
         server(loop,
                {config.coordinator.listen, config.coordinator.http, certificates.api,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
-                [](platform::ProtocolFault fault, const std::string&) {
-                  return coordinator::Api::on_protocol_error(fault);
-                }}) {}
+                &coordinator::Api::on_protocol_error}) {}
 
   // As if told to stop: what is in work is answered first.
   void give_up(const std::string& reason) {
@@ -118,6 +116,8 @@ asio::awaitable<void> stop_when_told(Coordinator& coordinator) {
   spdlog::info("stopping: answering what is in work");
   auto stopping = coordinator.server.stop(coordinator.config.coordinator.shutdown_grace);
   co_await std::move(stopping);
+  auto finishing = coordinator.api.finish_trail();
+  co_await std::move(finishing);
   coordinator.loop.stop();
 }
 

@@ -1,5 +1,6 @@
 #include "platform/config.hpp"
 
+#include <libpq-fe.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -81,15 +82,49 @@ void read_rebalance(ConfigSection section, RebalanceConfig& rebalance) {
   section.end();
 }
 
+bool is_list_of_ports(std::string_view text) {
+  for (;;) {
+    const auto item = text.substr(0, text.find(','));
+    int port = 0;
+    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), port);
+    if (error != std::errc() || end != item.data() + item.size() || port < 1 || port > 65535) {
+      return false;
+    }
+    if (item.size() == text.size()) return true;
+    text.remove_prefix(item.size() + 1);
+  }
+}
+
+// libpq's own words on keywords that it does not know; values it looks at when it connects.
+std::string find_options_fault(const std::string& options) {
+  char* text = nullptr;
+  auto* parsed = PQconninfoParse(options.c_str(), &text);
+  if (parsed != nullptr) {
+    PQconninfoFree(parsed);
+    return "";
+  }
+  std::string fault = text != nullptr ? text : "cannot be read";
+  PQfreemem(text);
+  while (fault.ends_with('\n')) fault.pop_back();
+  return "is refused by libpq: " + fault;
+}
+
 void read_database(ConfigSection& section, DatabaseConfig& database) {
   section.text("host", database.host);
   section.text("port", database.port);
-  if (!section.text("database", database.database)) {
+  if (!is_list_of_ports(database.port)) {
+    section.fail("port", "must be a port from 1 to 65535, or several with commas, not '" +
+                             database.port + "'");
+  }
+  if (!section.text("database", database.database) || database.database.empty()) {
     section.fail("database", "is missing; the name of the database is wanted");
   }
   section.text("user", database.user);
   section.text("password", database.password);
   section.text("options", database.options);
+  if (const auto fault = find_options_fault(database.options); !fault.empty()) {
+    section.fail("options", fault);
+  }
   section.number("connections", database.connections, {1, 1000});
   section.number("waiting_max", database.waiting_max, {1, 1'000'000});
   section.time("connect_timeout_ms", database.connect_timeout, {1, kDay});
@@ -165,11 +200,11 @@ void read_tls(ConfigSection section, TlsConfig& tls, TlsPeers peers) {
 }
 
 void check_plain_text(ConfigSection& section, const std::string& host, const TlsConfig& tls,
-                      bool is_allowed) {
+                      bool is_allowed, const std::string& danger) {
   if (tls.is_on() || is_allowed || is_loopback(host)) return;
-  section.fail("listen", "others can reach " + host +
-                             ", and without tls all is sent in plain text: set tls, listen on "
-                             "127.0.0.1, or write allow_plain_text: true beside it");
+  section.fail("listen", "others can reach " + host + ", and without tls " + danger +
+                             ": set tls, listen on 127.0.0.1, or write allow_plain_text: true "
+                             "beside it");
 }
 
 void read_coordinator(ConfigSection section, const AuthConfig& auth,
@@ -187,7 +222,10 @@ void read_coordinator(ConfigSection section, const AuthConfig& auth,
   section.section("agent_tls", [&](ConfigSection tls) {
     read_tls(tls, coordinator.agent_tls, TlsPeers::OfOneCa);
   });
-  check_plain_text(section, coordinator.listen.host, coordinator.tls, coordinator.allow_plain_text);
+  // With mode none there is no password or token that could be overheard.
+  const bool is_open = auth.mode == AuthMode::None && auth.allow_open;
+  check_plain_text(section, coordinator.listen.host, coordinator.tls,
+                   coordinator.allow_plain_text || is_open, "all is sent in plain text");
   section.section("http", [&](ConfigSection http) { read_http(http, coordinator.http); });
   section.section("lanes", [&](ConfigSection lanes) { read_lanes(lanes, coordinator.lanes); });
   section.section("rebalance", [&](ConfigSection rebalance) {
@@ -220,7 +258,8 @@ void read_agent(ConfigSection section, AgentConfig& agent) {
   read_listen(section, agent.listen);
   section.flag("allow_plain_text", agent.allow_plain_text);
   section.section("tls", [&](ConfigSection tls) { read_tls(tls, agent.tls, TlsPeers::OfOneCa); });
-  check_plain_text(section, agent.listen.host, agent.tls, agent.allow_plain_text);
+  check_plain_text(section, agent.listen.host, agent.tls, agent.allow_plain_text,
+                   "whoever reaches it can move all money of this shard");
   section.section("http", [&](ConfigSection http) { read_http(http, agent.http); });
   section.number("rounds_in_flight_max", agent.rounds_in_flight_max, {1, 100'000});
   section.number("heads_cached_max", agent.heads_cached_max, {2, 100'000'000});

@@ -63,7 +63,7 @@ struct ServerOptions {
   HttpConfig http;
   std::shared_ptr<TlsContext> tls;  // null: plain text
   HttpHandler handler;  // called on the loop; what it throws is logged and answered with 500
-  std::function<HttpResponse(ProtocolFault, const std::string& request_id)> on_protocol_error;
+  HttpResponse (*on_protocol_error)(ProtocolFault);
 };
 
 // Holds http.connections_max connections. For one beyond them the one that waits longest for a
@@ -78,7 +78,6 @@ class HttpServer {
   // Closes the listener, lets every request in work be answered (with Connection: close), closes
   // idle connections; ends when all are gone or `grace` is over.
   boost::asio::awaitable<void> stop(milliseconds grace);
-  int requests_in_work() const;
 
  private:
   struct State;

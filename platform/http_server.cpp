@@ -10,9 +10,11 @@
 #include <random>
 #include <set>
 #include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "platform/http.hpp"
+#include "platform/http_answer.hpp"
 #include "platform/log.hpp"
 #include "platform/open_files.hpp"
 #include "platform/request_reader.hpp"
@@ -36,7 +38,8 @@ auto into(error_code& error) {
 
 constexpr unsigned char kTlsHandshake = 22;       // the first byte of a connection that speaks TLS
 constexpr std::chrono::seconds kFailuresTold{1};  // of handshakes: one line of log in that time
-constexpr std::size_t kOtherFiles = 256;          // databases, agents, the log
+constexpr std::size_t kOtherFiles = 256;          // databases, agents of some shards, the log
+constexpr std::chrono::seconds kSlowReader{1};    // who has not taken an answer by then
 constexpr std::size_t kFirstBytes = std::size_t{4} << 10;  // read at once, of a new request
 constexpr std::size_t kMoreBytes = std::size_t{64} << 10;
 
@@ -47,28 +50,6 @@ std::string random_id(std::mt19937_64& random) {
 bool is_request_id(std::string_view text) {
   return !text.empty() && text.size() <= 64 &&
          std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-struct Answer {
-  HttpResponse response;
-  std::string request_id;
-  unsigned version = 11;
-  bool keep_alive = true;
-  bool is_head = false;
-};
-
-http::response<http::string_body> to_message(Answer answer) {
-  http::response<http::string_body> message(static_cast<http::status>(answer.response.status),
-                                            answer.version);
-  const bool has_content = message.result() != http::status::no_content;
-  if (has_content) message.set(http::field::content_type, answer.response.content_type);
-  message.set("X-Request-Id", answer.request_id);
-  for (const auto& [name, value] : answer.response.headers) message.insert(name, value);
-  message.keep_alive(answer.keep_alive);
-  message.body() = std::move(answer.response.body);
-  if (has_content) message.prepare_payload();
-  if (answer.is_head) message.body().clear();  // Content-Length stays that of the GET
-  return message;
 }
 
 }  // namespace
@@ -113,9 +94,10 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   std::mt19937_64 random;
   std::unordered_set<Session*> sessions;
   std::set<Waiting> waiting;
+  // Whose answer is under way, and since when. Who does not take it gives way to others' bytes.
+  std::unordered_map<Session*, Instant> writing;
   std::size_t held = 0;  // bytes, by all sessions
-  int in_work = 0;
-  int refused = 0;  // connections beyond connections_max, on their way out
+  int refused = 0;       // connections beyond connections_max, on their way out
   bool is_stopping = false;
   Instant handshake_failure_told = Instant::min();
   int handshake_failures_untold = 0;
@@ -131,7 +113,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   void start_clock(const std::shared_ptr<Session>& session);
   bool make_room();
   bool make_memory(const Session& session);
-  void close(std::set<Waiting>::iterator place);
+  void close(Session* session);
   void hold(Session& session, std::size_t bytes);
   asio::awaitable<bool> write(Session& session, Answer answer);
   asio::awaitable<void> refuse(Session& session, ProtocolFault fault);
@@ -176,10 +158,6 @@ Result<void> HttpServer::start() {
 
 std::uint16_t HttpServer::port() const {
   return state_->acceptor.local_endpoint().port();
-}
-
-int HttpServer::requests_in_work() const {
-  return state_->in_work;
 }
 
 asio::awaitable<void> HttpServer::State::accept() {
@@ -275,25 +253,33 @@ void HttpServer::State::tell_handshake_failure(const Session& session, const std
 bool HttpServer::State::make_room() {
   if (static_cast<int>(sessions.size()) < options.http.connections_max) return true;
   if (waiting.empty()) return false;
-  close(waiting.begin());
+  close(std::get<Session*>(*waiting.begin()));
   return true;
 }
 
-// Whether what `session` has sent so far can be kept. Who has sent the most gives way, so that
-// large bodies, however many, keep no small one out.
+// Whether what `session` has sent so far can be kept. Who has sent the most, or does not take the
+// largest answer, gives way: so neither keeps small requests out, which are let in anyway.
 bool HttpServer::State::make_memory(const Session& session) {
   while (held > options.http.buffered_bytes_max) {
-    const auto most = std::ranges::max_element(
-        waiting, {}, [](const Waiting& place) { return std::get<Session*>(place)->held; });
-    if (most == waiting.end() || std::get<Session*>(*most)->held <= session.held) return false;
+    Session* most = nullptr;
+    const auto consider = [&most](Session* other) {
+      if (most == nullptr || other->held > most->held) most = other;
+    };
+    for (const auto& place : waiting) consider(std::get<Session*>(place));
+    const auto slow = std::chrono::steady_clock::now() - kSlowReader;
+    for (const auto& [other, since] : writing) {
+      if (since < slow) consider(other);
+    }
+    if (most == nullptr || most->held <= session.held) return session.held <= kMoreBytes;
     close(most);
   }
   return true;
 }
 
-void HttpServer::State::close(std::set<Waiting>::iterator place) {
-  auto* session = std::get<Session*>(*place);
-  waiting.erase(place);
+void HttpServer::State::close(Session* session) {
+  std::erase_if(waiting,
+                [session](const Waiting& place) { return std::get<Session*>(place) == session; });
+  writing.erase(session);
   sessions.erase(session);
   hold(*session, 0);
   session->gives_way = true;
@@ -402,18 +388,18 @@ asio::awaitable<bool> HttpServer::State::serve_one(std::shared_ptr<Session> sess
   request.id = id != nullptr && is_request_id(*id) ? *id : random_id(random);
   answer.request_id = request.id;
   if (is_sound) {
-    ++in_work;
     auto handling = call_handler(std::move(request));
     answer.response = co_await std::move(handling);
-    --in_work;
     if (answer.response.status == HttpResponse::kNone) co_return false;
   } else {
-    answer.response = options.on_protocol_error(ProtocolFault::Malformed, request.id);
+    answer.response = options.on_protocol_error(ProtocolFault::Malformed);
   }
   answer.keep_alive = answer.keep_alive && !is_stopping;
   hold(*session, answer.response.body.size());
-  auto writing = write(*session, std::move(answer));
-  const bool goes_on = co_await std::move(writing);
+  writing.emplace(session.get(), std::chrono::steady_clock::now());
+  auto answering = write(*session, std::move(answer));
+  const bool goes_on = co_await std::move(answering);
+  writing.erase(session.get());
   hold(*session, 0);
   session->was_served = true;
   co_return goes_on;
@@ -456,10 +442,10 @@ asio::awaitable<bool> HttpServer::State::write(Session& session, Answer answer) 
 asio::awaitable<void> HttpServer::State::refuse(Session& session, ProtocolFault fault) {
   Answer answer;
   answer.request_id = random_id(random);
-  answer.response = options.on_protocol_error(fault, answer.request_id);
+  answer.response = options.on_protocol_error(fault);
   answer.keep_alive = false;
-  auto writing = write(session, std::move(answer));
-  co_await std::move(writing);
+  auto answering = write(session, std::move(answer));
+  co_await std::move(answering);
   auto lingering = linger(session);
   co_await std::move(lingering);
 }

@@ -5,7 +5,7 @@
 
 namespace koshel::platform {
 
-// Raises this process's bound to `wanted`, or as near as the system allows; false if that is less.
+// Raises this process's bound as far as the system allows; false if that is less than `wanted`.
 bool allow_open_files(std::size_t wanted);
 
 }  // namespace koshel::platform

@@ -84,9 +84,7 @@ int serve(agent::AgentService::Setup setup) {
   platform::HttpServer server(
       loop, {config.agent.listen, config.agent.http, certificate.value(),
              [&api](platform::HttpRequest request) { return api.handle(std::move(request)); },
-             [](platform::ProtocolFault fault, const std::string&) {
-               return agent::agent_protocol_error(fault);
-             }});
+             &agent::agent_protocol_error});
   if (const auto started = server.start(); !started) {
     spdlog::error("{}", started.error().context);
     return kBadConfig;

@@ -5,6 +5,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/printable.hpp"
 #include "platform/log.hpp"
 #include "platform/spawn.hpp"
 
@@ -34,9 +35,19 @@ asio::awaitable<void> AuditTrail::write(std::string entry, Instant until) {
   co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   waiters_.erase(place);
   if (written_ >= number) co_return;
-  // Escaped as JSON: it is one line.
   const auto index = waiting_.size() - static_cast<std::size_t>(added_ - number) - 1;
-  spdlog::error("the audit trail cannot be written yet: {}", waiting_[index]);
+  spdlog::error("the audit trail cannot be written yet: {}", printable(waiting_[index]));
+}
+
+asio::awaitable<void> AuditTrail::finish(Instant until) {
+  asio::steady_timer pause(loop_);
+  while (!waiting_.empty() && std::chrono::steady_clock::now() < until) {
+    pause.expires_after(std::chrono::milliseconds(5));
+    co_await pause.async_wait(asio::use_awaitable);
+  }
+  for (const auto& entry : waiting_) {
+    spdlog::critical("the audit trail ends without: {}", printable(entry));
+  }
 }
 
 asio::awaitable<void> AuditTrail::run() {

@@ -24,6 +24,9 @@ class AuditTrail {
   // Ends when the entry is in the directory, or at `until`: then it still waits to be written, and
   // the log has it.
   boost::asio::awaitable<void> write(std::string entry, Instant until);
+  // Before an end: waits for what is not written yet. What still is not at `until` is lost, but for
+  // the log.
+  boost::asio::awaitable<void> finish(Instant until);
 
  private:
   boost::asio::awaitable<void> run();

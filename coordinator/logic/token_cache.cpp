@@ -34,6 +34,11 @@ void TokenCache::forget(const TokenHash& token) {
   known_.erase(token);
 }
 
+void TokenCache::forget_all() {
+  known_.clear();
+  ++forgotten_;
+}
+
 void TokenCache::make_room(Instant now) {
   if (known_.size() < size_max_) return;
   erase_if(known_, [&](const auto& entry) { return now - entry.second.asked >= lifetime_; });

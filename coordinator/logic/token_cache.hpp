@@ -33,6 +33,7 @@ class TokenCache {
   };
   std::optional<Found> find(const TokenHash& token, Instant now);
   void forget(const TokenHash& token);
+  void forget_all();
   std::size_t size() const { return known_.size(); }
 
  private:
@@ -52,7 +53,7 @@ class TokenCache {
 
   Duration lifetime_;
   std::size_t size_max_;
-  std::uint64_t forgotten_ = 0;  // tokens, ever
+  std::uint64_t forgotten_ = 0;  // how often some were, ever
   boost::unordered_flat_map<TokenHash, Known, FirstBytes> known_;
 };
 

@@ -48,28 +48,30 @@ std::optional<std::int64_t> micros_of(std::optional<Timestamp> at) {
 // ---- logging in
 
 namespace {
-// Where a name has logged in before, its failures are counted apart: who guesses elsewhere cannot
-// slow its owner down.
+// Where a name has logged in before, failures elsewhere do not count: who guesses there cannot slow
+// its owner down here.
 constexpr auto kFailureKeys =
-    "select 'address', $2::text union all select 'name', case when exists "
-    "(select from login_addresses where name = $1 and address = $2) "
-    "then $1::text || ' ' || $2::text else $1::text end";
+    "select 'address', $2::text union all select 'name_at_address', $1::text || ' ' || $2::text "
+    "union all select 'name', $1::text where not exists "
+    "(select from login_addresses where name = $1 and address = $2)";
 constexpr auto kForgetFailures =
     "delete from login_failures where ctid = any(array(select ctid from login_failures "
-    "where last_at < now() - $1 * interval '1 millisecond' limit 100 for update skip locked))";
+    "where forgiven_at < now() and next_at < now() limit 100 for update skip locked))";
+constexpr auto kLongestWait =
+    "select greatest(0, ceil(extract(epoch from max(next_at) - clock_timestamp()) * 1000))::bigint "
+    "from login_failures join unnest($1::text[], $2::text[]) as k (kind, key) using (kind, key)";
 constexpr auto kReadFailures =
-    "select kind, key, count, greatest(0, floor(extract(epoch from clock_timestamp() - last_at) "
-    "* 1000))::bigint from login_failures f join unnest($1::text[], $2::text[]) as k (kind, key) "
+    "select kind, key, "
+    "greatest(0, ceil(extract(epoch from forgiven_at - clock_timestamp()) * 1000))::bigint, "
+    "greatest(0, ceil(extract(epoch from next_at - clock_timestamp()) * 1000))::bigint "
+    "from login_failures f join unnest($1::text[], $2::text[]) as k (kind, key) "
     "using (kind, key) order by kind, key for update of f";
 constexpr auto kAddFailures =
     "insert into login_failures (kind, key) select * from unnest($1::text[], $2::text[]) as k "
     "(kind, key) order by kind, key on conflict do nothing";
-constexpr auto kCountFailure =
-    "update login_failures set count = $3, last_at = clock_timestamp() "
-    "where kind = $1 and key = $2";
-constexpr auto kExcuse =
-    "update login_failures f set count = greatest(0, count - 1) "
-    "from unnest($1::text[], $2::text[]) as k (kind, key) where f.kind = k.kind and f.key = k.key";
+constexpr auto kWriteFailures =
+    "update login_failures set forgiven_at = clock_timestamp() + $3 * interval '1 millisecond', "
+    "next_at = clock_timestamp() + $4 * interval '1 millisecond' where kind = $1 and key = $2";
 
 struct FailureKeys {
   std::string kinds;
@@ -89,32 +91,52 @@ FailureKeys keys_of(pqxx::work& work, const LoginSource& source) {
   return {array(kinds), array(keys)};
 }
 
-// The time to wait; if there is none, the attempt is counted.
+const ThrottleRule& rule_of(const ThrottleRules& rules, std::string_view kind) {
+  if (kind == "name") return rules.name;
+  return kind == "address" ? rules.address : rules.name_at_address;
+}
+
+LoginFailures failures_of(const pqxx::row& row) {
+  return {milliseconds(row[2].as<std::int64_t>()), milliseconds(row[3].as<std::int64_t>())};
+}
+
+void write_failures(pqxx::work& work, const pqxx::row& row, LoginFailures failures) {
+  work.exec_params(kWriteFailures, row[0].c_str(), row[1].c_str(), failures.until_forgiven.count(),
+                   failures.until_next.count());
+}
+
+// The time to wait; if there is none, the attempt is counted. Nothing is written for who must wait.
 milliseconds count_attempt(pqxx::work& work, const LoginSource& source,
                            const ThrottleRules& rules) {
   const auto [kinds, keys] = keys_of(work, source);
+  const auto longest = work.exec_params(kLongestWait, kinds, keys)[0][0];
+  if (const milliseconds wait(longest.as<std::int64_t>(0)); wait.count() > 0) return wait;
   work.exec_params(kAddFailures, kinds, keys);
   const auto rows = work.exec_params(kReadFailures, kinds, keys);
-  const auto rule_of = [&rules](const pqxx::row& row) -> const ThrottleRule& {
-    return row[0].as<std::string>() == "name" ? rules.name : rules.address;
-  };
-  const auto failures_of = [](const pqxx::row& row) {
-    return LoginFailures{row[2].as<int>(), milliseconds(row[3].as<std::int64_t>())};
-  };
   milliseconds wait{0};
-  for (const auto& row : rows) wait = std::max(wait, wait_of(failures_of(row), rule_of(row)));
-  if (wait > milliseconds(0)) return wait;
+  for (const auto& row : rows) wait = std::max(wait, failures_of(row).until_next);
+  if (wait > milliseconds(0)) return wait;  // others came first
   for (const auto& row : rows) {
-    work.exec_params(kCountFailure, row[0].c_str(), row[1].c_str(),
-                     failures_after(failures_of(row), rule_of(row)));
+    const auto& rule = rule_of(rules, row[0].as<std::string>());
+    write_failures(work, row, after_failure(failures_of(row), rule));
   }
   return wait;
 }
 
-void excuse_attempt(pqxx::work& work, const LoginSource& source) {
+void excuse_attempt(pqxx::work& work, const LoginSource& source, const ThrottleRules& rules) {
   const auto [kinds, keys] = keys_of(work, source);
-  work.exec_params(kExcuse, kinds, keys);
+  for (const auto& row : work.exec_params(kReadFailures, kinds, keys)) {
+    const auto& rule = rule_of(rules, row[0].as<std::string>());
+    write_failures(work, row, after_excuse(failures_of(row), rule));
+  }
 }
+
+// A name without a password gets the next one's: what it costs to look at says nothing.
+constexpr auto kFindPassword =
+    "(select name = $1, password_hash, password_version from logins "
+    "where name >= $1 and password_hash is not null order by name limit 1) union all "
+    "(select false, password_hash, password_version from logins "
+    "where password_hash is not null order by name limit 1) limit 1";
 
 }  // namespace
 
@@ -122,13 +144,15 @@ asio::awaitable<Result<LoginAttempt>> AccessStore::begin_login(LoginSource sourc
                                                                Instant deadline) {
   auto run = [source = std::move(source), rules = rules_](pqxx::connection& connection) {
     pqxx::work work(connection);
-    const auto forgotten = std::max(forgotten_after(rules.name), forgotten_after(rules.address));
-    work.exec_params(kForgetFailures, forgotten.count());
     LoginAttempt attempt;
     attempt.wait = count_attempt(work, source, rules);
-    const auto rows = work.exec_params(
-        "select coalesce(password_hash, '') from logins where name = $1", source.name);
-    if (!rows.empty()) attempt.password_hash = rows[0][0].as<std::string>();
+    if (attempt.wait.count() > 0) return attempt;
+    work.exec(kForgetFailures);
+    for (const auto& row : work.exec_params(kFindPassword, source.name)) {
+      attempt.has_password = row[0].as<bool>();
+      attempt.password_hash = row[1].as<std::string>();
+      attempt.password_version = row[2].as<std::int64_t>();
+    }
     work.commit();
     return attempt;
   };
@@ -138,8 +162,11 @@ asio::awaitable<Result<LoginAttempt>> AccessStore::begin_login(LoginSource sourc
 
 namespace {
 constexpr auto kLockLogin =
-    "select array_to_string(roles, ',') from logins where name = $1 and password_hash = $2 "
+    "select array_to_string(roles, ',') from logins where name = $1 and password_version = $2 "
     "for no key update";
+// Another coordinator may have made one meanwhile.
+constexpr auto kRenewHash =
+    "update logins set password_hash = $3 where name = $1 and password_hash = $2";
 constexpr auto kAddSession =
     "insert into tokens (hash, kind, proven_by, name, expires_at) values (decode($1, 'hex'), "
     "'session', $2, $3, now() + $4 * interval '1 millisecond') "
@@ -165,14 +192,15 @@ constexpr auto kSetLdapRoles =
 
 // Its name is in `logins`, and the caller's transaction holds a row of it: logins of one name come
 // one after the other.
-Session open_session(pqxx::work& work, const NewSession& session, ProvenBy proven_by, Roles roles) {
+Session open_session(pqxx::work& work, const NewSession& session, ProvenBy proven_by, Roles roles,
+                     const ThrottleRules& rules) {
   const auto& name = session.source.name;
   work.exec(kForgetSessions);
   const auto added = work.exec_params(kAddSession, hex_of(session.token), to_string(proven_by),
                                       name, session.lasts.count());
   if (added[0][1].as<bool>()) roles.add(Role::User);
   work.exec_params(kEndOldSessions, name, session.sessions_max);
-  excuse_attempt(work, session.source);
+  excuse_attempt(work, session.source, rules);
   work.exec_params(kRememberAddress, name, session.source.address);
   work.exec_params(kForgetAddresses, name);
   return {roles, *time_of(added[0][0])};
@@ -184,37 +212,36 @@ void store_ldap_roles(pqxx::work& work, const std::string& name, LdapRoles roles
 }  // namespace
 
 asio::awaitable<Result<std::optional<Session>>> AccessStore::end_login(NewSession session,
-                                                                       PasswordProof proof) {
-  auto run = [session = std::move(session),
-              proof = std::move(proof)](pqxx::connection& connection) -> std::optional<Session> {
+                                                                       PasswordProof proof,
+                                                                       Instant deadline) {
+  auto run = [session = std::move(session), proof = std::move(proof),
+              rules = rules_](pqxx::connection& connection) -> std::optional<Session> {
     const auto& name = session.source.name;
     pqxx::work work(connection);
-    const auto rows = work.exec_params(kLockLogin, name, proof.hash);
+    const auto rows = work.exec_params(kLockLogin, name, proof.version);
     if (rows.empty()) return std::nullopt;
-    if (!proof.new_hash.empty()) {
-      work.exec_params("update logins set password_hash = $2 where name = $1", name,
-                       proof.new_hash);
-    }
-    auto opened =
-        open_session(work, session, ProvenBy::Password, parse_roles(rows[0][0].as<std::string>()));
+    if (!proof.new_hash.empty()) work.exec_params(kRenewHash, name, proof.hash, proof.new_hash);
+    auto opened = open_session(work, session, ProvenBy::Password,
+                               parse_roles(rows[0][0].as<std::string>()), rules);
     work.commit();
     return opened;
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<Session>> AccessStore::end_ldap_login(NewSession session, LdapRoles roles) {
-  auto run = [session = std::move(session), roles](pqxx::connection& connection) {
+asio::awaitable<Result<Session>> AccessStore::end_ldap_login(NewSession session, LdapRoles roles,
+                                                             Instant deadline) {
+  auto run = [session = std::move(session), roles, rules = rules_](pqxx::connection& connection) {
     pqxx::work work(connection);
     work.exec_params("insert into logins (name) values ($1) on conflict do nothing",
                      session.source.name);
     store_ldap_roles(work, session.source.name, roles);
-    auto opened = open_session(work, session, ProvenBy::Ldap, roles.roles);
+    auto opened = open_session(work, session, ProvenBy::Ldap, roles.roles, rules);
     work.commit();
     return opened;
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -238,9 +265,9 @@ asio::awaitable<Result<void>> AccessStore::end_ldap_sessions(std::string name) {
 }
 
 asio::awaitable<Result<void>> AccessStore::excuse(LoginSource source) {
-  auto run = [source = std::move(source)](pqxx::connection& connection) {
+  auto run = [source = std::move(source), rules = rules_](pqxx::connection& connection) {
     pqxx::work work(connection);
-    excuse_attempt(work, source);
+    excuse_attempt(work, source, rules);
     work.commit();
   };
   auto pending = pool_.run(std::move(run));
@@ -262,6 +289,9 @@ constexpr auto kFindToken =
     "and (t.kind = 'api' or t.proven_by = $2)";
 constexpr auto kEndSession =
     "delete from tokens where hash = decode($1, 'hex') and kind = 'session'";
+constexpr auto kEndSessions =
+    "with ended as (delete from tokens where name = $1) "
+    "select exists (select from logins where name = $1)";
 }  // namespace
 
 asio::awaitable<Result<std::optional<TokenOwner>>> AccessStore::find_token(TokenHash token,
@@ -283,12 +313,21 @@ asio::awaitable<Result<std::optional<TokenOwner>>> AccessStore::find_token(Token
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<void>> AccessStore::end_session(TokenHash token) {
+asio::awaitable<Result<void>> AccessStore::end_session(TokenHash token, Instant deadline) {
   auto run = [token](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     session.exec_params(kEndSession, hex_of(token));
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
+  co_return co_await std::move(pending);
+}
+
+asio::awaitable<Result<bool>> AccessStore::end_sessions(std::string name, Instant deadline) {
+  auto run = [name = std::move(name)](pqxx::connection& connection) {
+    pqxx::nontransaction session(connection);
+    return session.exec_params(kEndSessions, name)[0][0].as<bool>();
+  };
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -304,7 +343,7 @@ constexpr auto kTokensAfter =
     "from tokens where kind = 'api' and id > $1 order by id limit $2";
 }  // namespace
 
-asio::awaitable<Result<ApiToken>> AccessStore::add_token(NewApiToken token) {
+asio::awaitable<Result<ApiToken>> AccessStore::add_token(NewApiToken token, Instant deadline) {
   auto run = [token = std::move(token)](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     const auto row =
@@ -313,7 +352,7 @@ asio::awaitable<Result<ApiToken>> AccessStore::add_token(NewApiToken token) {
     return ApiToken{row[0].as<std::int64_t>(), token.label,      token.roles,
                     token.created_by,          *time_of(row[1]), token.expires_at};
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -334,13 +373,13 @@ asio::awaitable<Result<std::vector<ApiToken>>> AccessStore::tokens_after(std::in
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<bool>> AccessStore::remove_token(std::int64_t id) {
+asio::awaitable<Result<bool>> AccessStore::remove_token(std::int64_t id, Instant deadline) {
   auto run = [id](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     return session.exec_params("delete from tokens where kind = 'api' and id = $1", id)
                .affected_rows() == 1;
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
@@ -348,12 +387,14 @@ asio::awaitable<Result<bool>> AccessStore::remove_token(std::int64_t id) {
 
 namespace {
 constexpr auto kChangePassword =
-    "update logins set password_hash = $2 where name = $1 and password_hash = $3";
+    "update logins set password_hash = $2, password_version = password_version + 1 "
+    "where name = $1 and password_version = $3";
 constexpr auto kSetPassword =
     "insert into logins (name, password_hash) select $1, $2 "
     "where exists (select from users where name = $1) or exists (select from logins where name = "
     "$1) "
-    "on conflict (name) do update set password_hash = excluded.password_hash";
+    "on conflict (name) do update set password_hash = excluded.password_hash, "
+    "password_version = logins.password_version + 1";
 constexpr auto kEndOtherSessions =
     "delete from tokens where name = $1 and hash <> decode($2, 'hex')";
 constexpr auto kSetRoles =
@@ -361,29 +402,30 @@ constexpr auto kSetRoles =
     "on conflict (name) do update set roles = excluded.roles";
 }  // namespace
 
-asio::awaitable<Result<bool>> AccessStore::set_password(NewPassword password) {
+asio::awaitable<Result<bool>> AccessStore::set_password(NewPassword password, Instant deadline) {
   auto run = [password = std::move(password)](pqxx::connection& connection) {
     pqxx::work work(connection);
     const auto changed =
-        password.old_hash.empty()
-            ? work.exec_params(kSetPassword, password.name, password.hash)
-            : work.exec_params(kChangePassword, password.name, password.hash, password.old_hash);
+        password.old_version
+            ? work.exec_params(kChangePassword, password.name, password.hash, *password.old_version)
+            : work.exec_params(kSetPassword, password.name, password.hash);
     if (changed.affected_rows() == 0) return false;
     work.exec_params(kEndOtherSessions, password.name,
                      password.session ? hex_of(*password.session) : "");
     work.commit();
     return true;
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 
-asio::awaitable<Result<void>> AccessStore::set_roles(std::string name, Roles roles) {
+asio::awaitable<Result<void>> AccessStore::set_roles(std::string name, Roles roles,
+                                                     Instant deadline) {
   auto run = [name = std::move(name), roles](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
     session.exec_params(kSetRoles, name, array_of(roles));
   };
-  auto pending = pool_.run(std::move(run));
+  auto pending = pool_.run(std::move(run), deadline);
   co_return co_await std::move(pending);
 }
 

@@ -20,11 +20,6 @@ namespace koshel::directory {
 
 using TokenHash = std::array<unsigned char, 32>;
 
-struct ThrottleRules {
-  ThrottleRule name;
-  ThrottleRule address;
-};
-
 // Who tries to log in, from where.
 struct LoginSource {
   std::string name;
@@ -33,13 +28,16 @@ struct LoginSource {
 
 struct LoginAttempt {
   std::chrono::milliseconds wait{0};  // not zero: too soon after failures
-  std::string password_hash;          // empty: the name has no password
+  bool has_password = false;
+  std::string password_hash;  // without a password another name's, which takes the same time
+  std::int64_t password_version = 0;  // another one when the password is changed
 };
 
 // A password of the directory's own.
 struct PasswordProof {
+  std::int64_t version = 0;
   std::string hash;      // as stored
-  std::string new_hash;  // to be stored instead, or empty
+  std::string new_hash;  // of the same password, to be stored instead, or empty
 };
 
 // Where passwords are found right, and roles come from.
@@ -74,8 +72,8 @@ struct TokenOwner {
 struct NewPassword {
   std::string name;
   std::string hash;
-  std::string old_hash;              // that was found right; empty: whatever it was
-  std::optional<TokenHash> session;  // that goes on; all others of the name end
+  std::optional<std::int64_t> old_version;  // that was found right; none: whatever it was
+  std::optional<TokenHash> session;         // that goes on; all others of the name end
 };
 
 struct NewApiToken {
@@ -95,6 +93,7 @@ struct ApiToken {
   std::optional<Timestamp> expires_at;
 };
 
+// A change that has no answer by its deadline is Unavailable, and may be made or not.
 class AccessStore {
  public:
   // Sessions that were opened another way than `proven_by` are none here.
@@ -106,27 +105,32 @@ class AccessStore {
   boost::asio::awaitable<Result<LoginAttempt>> begin_login(LoginSource source, Instant deadline);
   // Null: the password was changed meanwhile.
   boost::asio::awaitable<Result<std::optional<Session>>> end_login(NewSession session,
-                                                                   PasswordProof proof);
-  boost::asio::awaitable<Result<Session>> end_ldap_login(NewSession session, LdapRoles roles);
+                                                                   PasswordProof proof,
+                                                                   Instant deadline);
+  boost::asio::awaitable<Result<Session>> end_ldap_login(NewSession session, LdapRoles roles,
+                                                         Instant deadline);
   boost::asio::awaitable<Result<void>> excuse(LoginSource source);
 
   // Null: no such token, or it has expired.
   boost::asio::awaitable<Result<std::optional<TokenOwner>>> find_token(TokenHash token,
                                                                        Instant deadline);
-  boost::asio::awaitable<Result<void>> end_session(TokenHash token);
+  boost::asio::awaitable<Result<void>> end_session(TokenHash token, Instant deadline);
+  // All of a name. False: nobody of that name may log in.
+  boost::asio::awaitable<Result<bool>> end_sessions(std::string name, Instant deadline);
 
   // Of a name that has logged in by LDAP. What was asked later is kept.
   boost::asio::awaitable<Result<void>> set_ldap_roles(std::string name, LdapRoles roles);
   boost::asio::awaitable<Result<void>> end_ldap_sessions(std::string name);
 
-  // False: there is no such name, or `old_hash` is no longer its password's.
-  boost::asio::awaitable<Result<bool>> set_password(NewPassword password);
-  boost::asio::awaitable<Result<void>> set_roles(std::string name, Roles roles);
+  // False: there is no such name, or its password is no longer `old_version`.
+  boost::asio::awaitable<Result<bool>> set_password(NewPassword password, Instant deadline);
+  boost::asio::awaitable<Result<void>> set_roles(std::string name, Roles roles, Instant deadline);
 
-  boost::asio::awaitable<Result<ApiToken>> add_token(NewApiToken token);
+  boost::asio::awaitable<Result<ApiToken>> add_token(NewApiToken token, Instant deadline);
   boost::asio::awaitable<Result<std::vector<ApiToken>>> tokens_after(std::int64_t after, int limit,
                                                                      Instant deadline);
-  boost::asio::awaitable<Result<bool>> remove_token(std::int64_t id);  // false: there is none
+  // False: there is none.
+  boost::asio::awaitable<Result<bool>> remove_token(std::int64_t id, Instant deadline);
 
  private:
   platform::PgPool& pool_;

@@ -8,15 +8,10 @@ using std::chrono::milliseconds;
 
 namespace {
 
-int failures_left(LoginFailures failures, const ThrottleRule& rule) {
-  const auto forgiven = failures.since_last / rule.forgiven_every;
-  return static_cast<int>(std::max<milliseconds::rep>(0, failures.count - forgiven));
-}
-
-milliseconds delay_after(int failures, const ThrottleRule& rule) {
+milliseconds delay_after(milliseconds::rep failures, const ThrottleRule& rule) {
   if (failures <= rule.free) return milliseconds(0);
   auto delay = rule.delay;
-  for (int i = rule.free + 1; i < failures && delay < rule.delay_max; ++i) delay *= 2;
+  for (auto i = rule.free + 1; i < failures && delay < rule.delay_max; ++i) delay *= 2;
   return std::min(delay, rule.delay_max);
 }
 
@@ -28,17 +23,25 @@ int failures_max(const ThrottleRule& rule) {
 
 }  // namespace
 
-int failures_after(LoginFailures failures, const ThrottleRule& rule) {
-  return std::min(failures_left(failures, rule) + 1, failures_max(rule));
+ThrottleRules throttle_rules(ThrottleRule name_at_address, int free_per_address) {
+  constexpr int kAddresses = 4;  // whose free failures a name has elsewhere
+  ThrottleRules rules{name_at_address, name_at_address, name_at_address};
+  rules.name.free = kAddresses * name_at_address.free;
+  rules.name.forgiven_every = std::min(rules.name.forgiven_every, rules.name.delay_max);
+  rules.address.free = free_per_address;
+  return rules;
 }
 
-milliseconds wait_of(LoginFailures failures, const ThrottleRule& rule) {
-  const auto delay = delay_after(failures_left(failures, rule), rule);
-  return std::max(milliseconds(0), delay - failures.since_last);
+LoginFailures after_failure(LoginFailures failures, const ThrottleRule& rule) {
+  const auto every = rule.forgiven_every;
+  const auto until_forgiven = std::min(failures.until_forgiven + every, failures_max(rule) * every);
+  const auto count = (until_forgiven + every - milliseconds(1)) / every;
+  return {until_forgiven, delay_after(count, rule)};
 }
 
-milliseconds forgotten_after(const ThrottleRule& rule) {
-  return failures_max(rule) * rule.forgiven_every;
+LoginFailures after_excuse(LoginFailures failures, const ThrottleRule& rule) {
+  return {std::max(milliseconds(0), failures.until_forgiven - rule.forgiven_every),
+          milliseconds(0)};
 }
 
 }  // namespace koshel::directory

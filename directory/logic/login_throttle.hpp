@@ -13,18 +13,27 @@ struct ThrottleRule {
   std::chrono::milliseconds forgiven_every{60'000};  // one failure
 };
 
-// Failures of one name or from one address.
+// Failures are counted for all three, and the longest wait holds.
+struct ThrottleRules {
+  ThrottleRule name_at_address;
+  ThrottleRule name;  // from addresses where it has not logged in yet
+  ThrottleRule address;
+};
+
+// One address that fails as often as it may is forgiven as fast under the rule for a name: alone it
+// slows nobody down elsewhere.
+ThrottleRules throttle_rules(ThrottleRule name_at_address, int free_per_address);
+
+// Times from now on; none is negative.
 struct LoginFailures {
-  int count = 0;
-  std::chrono::milliseconds since_last{0};  // not negative
+  std::chrono::milliseconds until_forgiven{0};  // the last of them
+  std::chrono::milliseconds until_next{0};      // attempt may be made
   bool operator==(const LoginFailures&) const = default;
 };
 
-// One more, beside those not forgiven yet; not more than the longest wait needs.
-int failures_after(LoginFailures failures, const ThrottleRule& rule);
-// When none of them is left, however many there were.
-std::chrono::milliseconds forgotten_after(const ThrottleRule& rule);
-// 0: the next attempt may be made now.
-std::chrono::milliseconds wait_of(LoginFailures failures, const ThrottleRule& rule);
+// With one more; never more than the longest wait needs.
+LoginFailures after_failure(LoginFailures failures, const ThrottleRule& rule);
+// Without the one that was none, and the wait for it.
+LoginFailures after_excuse(LoginFailures failures, const ThrottleRule& rule);
 
 }  // namespace koshel::directory

@@ -78,6 +78,8 @@ asio::awaitable<HttpResponse> AgentApi::handle(HttpRequest request) {
     co_return status ? json(status.value()) : text(503, status.error().context);
   }
   if (auto debug = platform::answer_crash_points(request)) co_return std::move(*debug);
+  // A page in a browser on this machine reaches a port of loopback, and says that it is one.
+  if (request.header("origin") != nullptr) co_return text(403, "web pages may not call an agent");
   if (request.method != "POST") co_return text(405, "POST a message");
   auto pending = platform::with_points<"agent.serve">(post(path, std::move(request.body)));
   co_return co_await std::move(pending);

@@ -8,8 +8,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace koshel;
   auto body = fuzz::text_of(data, size);
   const std::string target(fuzz::take_line(body));
-  const coordinator::AuditedCall call{"POST /v1/users", target,      "anna",           "session",
-                                      "127.0.0.1",      "request-1", std::string(body)};
+  const coordinator::AuditedCall call{"POST /v1/users", target,           "anna",
+                                      "session",        std::nullopt,     "127.0.0.1",
+                                      "request-1",      std::string(body)};
   const auto denied = coordinator::to_response({coordinator::ProblemCode::PermissionDenied, "no"});
   const auto entry = fuzz::object_of(coordinator::audit_entry(call, {}, denied));
   INVARIANT(entry.at("status").as_int64() == 403);

@@ -281,6 +281,16 @@ class HostileClientsTest(ApiCase):
             wait_until(lambda: all(self.has_ended(reader) for reader in readers), "they are cut off")
         self.assertLess(memory_of(slow.process.pid) - before, GROWTH_MAX)
 
+    def test_answers_that_nobody_reads_keep_no_small_request_out(self):
+        small = self.limited(body_bytes_max=1 << 20, buffered_bytes_max=2 << 20)
+        with self.others_are_served(small.url), contextlib.ExitStack() as stack:
+            readers = [stack.enter_context(connect(small.port)) for _ in range(60)]
+            for reader in readers:
+                reader.settimeout(0.2)
+                with contextlib.suppress(OSError):
+                    reader.sendall(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
+            wait_until(lambda: any(self.has_ended(reader) for reader in readers), "some give way")
+
     @staticmethod
     def has_ended(connection):
         """Whether the other side has closed or reset it; does not read."""

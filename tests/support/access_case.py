@@ -1,5 +1,6 @@
 """Coordinators that ask who calls, beside the open one of an embedded cluster; and people of every role."""
 
+import concurrent.futures
 import contextlib
 import unittest
 import urllib.parse
@@ -20,11 +21,11 @@ def quoted(text):
 
 
 class AskingCoordinator(OwnCoordinator):
-    """One with an `auth.mode`; `auth` is more keys of that section."""
+    """One with an `auth.mode`; `auth` is more keys of that section, `keys` of `coordinator`."""
 
-    def __init__(self, running, auth="", mode="password"):
+    def __init__(self, running, auth="", mode="password", keys=""):
         hashes = "  passwords:\n    memory_kib: 8192\n    passes: 1\n"
-        super().__init__(running, sections=f"auth:\n  mode: {mode}\n{hashes}{auth}")
+        super().__init__(running, keys=keys, sections=f"auth:\n  mode: {mode}\n{hashes}{auth}")
 
 
 class Person:
@@ -107,6 +108,12 @@ class AccessCase(unittest.TestCase):
         person = self.log_in(name, password)
         person.name, person.password = name, password
         return person
+
+    @staticmethod
+    def at_once(times, call):
+        """What so many calls at the same time return."""
+        with concurrent.futures.ThreadPoolExecutor(times) as pool:
+            return list(pool.map(lambda _: call(), range(times)))
 
     def assert_code(self, reply, status, code):
         self.assertEqual((reply.status, reply.code), (status, code), reply.text)

@@ -20,6 +20,8 @@ namespace {
 
 constexpr auto kLdapRefusal = std::chrono::milliseconds(500);  // how long one takes at least
 constexpr std::size_t kPasswordBytesMax = std::size_t{kPasswordCharactersMax} * 4;
+// Far beyond any name and password: nobody has to log in to have it parsed.
+constexpr std::size_t kLoginBytesMax = 128 * 1024;
 
 // Failures are counted by address; of IPv6 by network, since one host has as many as it likes.
 std::string address_of(const HttpRequest& request) {
@@ -85,28 +87,30 @@ asio::awaitable<Checked<directory::LoginAttempt>> AccessApi::begin(directory::Lo
   co_return std::move(attempt.value());
 }
 
-AccessApi::Proven<directory::PasswordProof> AccessApi::prove(directory::LoginSource source,
+AccessApi::Proven<directory::PasswordProof> AccessApi::prove(WorkPool::Place place,
+                                                             directory::LoginSource source,
                                                              std::string password,
                                                              Instant deadline) {
-  auto place = context_.passwords.reserve();
   auto beginning = begin(std::move(source), place != nullptr, deadline);
-  const auto attempt = co_await std::move(beginning);
-  if (!attempt) co_return attempt.error();
-  const auto& hash = attempt.value().password_hash;
-  auto checking = context_.passwords.check(std::move(place), hash, std::move(password));
+  const auto begun = co_await std::move(beginning);
+  if (!begun) co_return begun.error();
+  const auto& attempt = begun.value();
+  auto checking = context_.passwords.check(std::move(place), attempt, std::move(password));
   const auto verdict = co_await std::move(checking);
   if (!verdict.is_right) co_return std::optional<directory::PasswordProof>();
-  co_return std::optional(directory::PasswordProof{hash, verdict.new_hash});
+  co_return std::optional(
+      directory::PasswordProof{attempt.password_version, attempt.password_hash, verdict.new_hash});
 }
 
 AccessApi::Proven<directory::Session> AccessApi::open_by_password(directory::NewSession session,
                                                                   std::string password,
                                                                   Instant deadline) {
-  auto proving = prove(session.source, std::move(password), deadline);
+  auto place = context_.passwords.reserve_for_stranger(session.source.address);
+  auto proving = prove(std::move(place), session.source, std::move(password), deadline);
   const auto proof = co_await std::move(proving);
   if (!proof) co_return proof.error();
   if (!proof.value()) co_return std::optional<directory::Session>();
-  auto ending = context_.store.end_login(std::move(session), *proof.value());
+  auto ending = context_.store.end_login(std::move(session), *proof.value(), deadline);
   const auto opened = co_await std::move(ending);
   if (!opened) co_return directory_problem(opened.error());
   co_return opened.value();
@@ -115,7 +119,7 @@ AccessApi::Proven<directory::Session> AccessApi::open_by_password(directory::New
 AccessApi::Proven<directory::Session> AccessApi::open_by_ldap(directory::NewSession session,
                                                               std::string password,
                                                               Instant deadline) {
-  auto place = context_.ldap->reserve();
+  auto place = context_.ldap->reserve_for_stranger(session.source.address);
   auto beginning = begin(session.source, place != nullptr, deadline);
   const auto attempt = co_await std::move(beginning);
   if (!attempt) co_return attempt.error();
@@ -148,7 +152,7 @@ AccessApi::Proven<directory::Session> AccessApi::open_by_ldap(directory::NewSess
   }
   const auto age =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - asked);
-  auto ending = context_.store.end_ldap_login(std::move(session), {*roles, age});
+  auto ending = context_.store.end_ldap_login(std::move(session), {*roles, age}, until);
   const auto opened = co_await std::move(ending);
   if (!opened) co_return directory_problem(opened.error());
   co_return std::optional(opened.value());
@@ -156,6 +160,9 @@ AccessApi::Proven<directory::Session> AccessApi::open_by_ldap(directory::NewSess
 
 Respond AccessApi::login(HttpRequest request, Note* note) {
   if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
+  if (request.body.size() > kLoginBytesMax) {
+    co_return to_response(Problem{ProblemCode::PayloadTooLarge, "a login has 128 KiB at most"});
+  }
   const auto body = read_body(request);
   if (!body) co_return to_response(body.error());
   Fields fields(body.value());
@@ -196,12 +203,14 @@ Respond AccessApi::login(HttpRequest request, Note* note) {
                          {{"Cache-Control", "no-store"}}};
 }
 
-Respond AccessApi::logout(Caller caller) {
+Respond AccessApi::logout(HttpRequest request, Caller caller) {
   if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
+  const auto deadline = deadline_of(context_.api, request);
+  if (!deadline) co_return to_response(deadline.error());
   if (caller.how != Caller::How::Session) {
     co_return to_response(denied("an API token does not log out; an admin revokes it"));
   }
-  auto ending = context_.store.end_session(caller.token);
+  auto ending = context_.store.end_session(caller.token, deadline.value());
   const auto ended = co_await std::move(ending);
   if (!ended) {
     co_return to_response(lost_change(ended.error(), "log out again; an answer of 401 means done"));
@@ -216,7 +225,7 @@ Respond AccessApi::whoami(Caller caller) {
       caller.expires_at ? json_quoted(format_rfc3339(*caller.expires_at)) : std::string("null");
   co_return HttpResponse{200,
                          "application/json",
-                         members.plain("name", caller.name)
+                         members.text("name", caller.name)
                              .raw("roles", roles_json(caller.roles))
                              .raw("expires_at", expires_at)
                              .object(),
@@ -255,30 +264,31 @@ Respond AccessApi::set_password(HttpRequest request, Caller caller, std::string 
   const auto deadline = deadline_of(context_.api, request);
   if (!deadline) co_return to_response(deadline.error());
   if (!fault.empty()) co_return to_response(user_not_found(name));
-  auto pending =
-      is_own
-          ? change_own({checked, address_of(request)}, std::move(caller),
-                       std::move(*current.value()), std::move(password.value()), deadline.value())
-          : store_password({checked, "", "", std::nullopt}, std::move(password.value()));
+  auto pending = is_own ? change_own({checked, address_of(request)}, std::move(caller),
+                                     std::move(*current.value()), std::move(password.value()),
+                                     deadline.value())
+                        : store_password({checked, "", std::nullopt, std::nullopt},
+                                         std::move(password.value()), deadline.value());
   co_return co_await std::move(pending);
 }
 
 Respond AccessApi::change_own(directory::LoginSource source, Caller caller, std::string current,
                               std::string password, Instant deadline) {
-  auto proving = prove(source, std::move(current), deadline);
+  auto proving = prove(context_.passwords.reserve(), source, std::move(current), deadline);
   const auto proof = co_await std::move(proving);
   if (!proof) co_return to_response(proof.error());
   if (!proof.value()) co_return to_response(denied("current_password is wrong"));
   auto excusing = context_.store.excuse(source);
   const auto excused = co_await std::move(excusing);
   if (!excused) co_return to_response(directory_problem(excused.error()));
-  auto storing =
-      store_password({source.name, "", proof.value()->hash, caller.token}, std::move(password));
+  auto storing = store_password({source.name, "", proof.value()->version, caller.token},
+                                std::move(password), deadline);
   co_return co_await std::move(storing);
 }
 
 // The hash is made here; `password` has none yet.
-Respond AccessApi::store_password(directory::NewPassword password, std::string text) {
+Respond AccessApi::store_password(directory::NewPassword password, std::string text,
+                                  Instant deadline) {
   auto place = context_.passwords.reserve();
   if (!place) {
     co_return to_response(
@@ -288,13 +298,16 @@ Respond AccessApi::store_password(directory::NewPassword password, std::string t
   password.hash = co_await std::move(hashing);
   if (password.hash.empty()) co_return to_response(problem_of(FailCode::Overloaded));
   const auto name = password.name;
-  const bool is_own = !password.old_hash.empty();
-  auto storing = context_.store.set_password(std::move(password));
+  const bool is_own = password.old_version.has_value();
+  auto storing = context_.store.set_password(std::move(password), deadline);
   const auto stored = co_await std::move(storing);
   if (!stored) {
     co_return to_response(lost_change(stored.error(), "log in with either password to see"));
   }
-  if (stored.value()) co_return no_content();
+  if (stored.value()) {
+    context_.gate.forget_all();
+    co_return no_content();
+  }
   if (is_own) co_return to_response(denied("current_password is wrong"));
   co_return to_response(user_not_found(name));
 }

@@ -29,7 +29,7 @@ class AccessApi {
   explicit AccessApi(AccessContext context) : context_(context) {}
 
   Respond login(platform::HttpRequest request, Note* note);  // null: no trail is kept
-  Respond logout(Caller caller);
+  Respond logout(platform::HttpRequest request, Caller caller);
   Respond whoami(Caller caller);
   Respond set_password(platform::HttpRequest request, Caller caller, std::string name);
 
@@ -41,15 +41,15 @@ class AccessApi {
   // The attempt is counted and may be looked at. RATE_LIMITED.
   boost::asio::awaitable<Checked<directory::LoginAttempt>> begin(directory::LoginSource source,
                                                                  bool has_place, Instant deadline);
-  Proven<directory::PasswordProof> prove(directory::LoginSource source, std::string password,
-                                         Instant deadline);
+  Proven<directory::PasswordProof> prove(WorkPool::Place place, directory::LoginSource source,
+                                         std::string password, Instant deadline);
   Proven<directory::Session> open_by_password(directory::NewSession session, std::string password,
                                               Instant deadline);
   Proven<directory::Session> open_by_ldap(directory::NewSession session, std::string password,
                                           Instant deadline);
   Respond change_own(directory::LoginSource source, Caller caller, std::string current,
                      std::string password, Instant deadline);
-  Respond store_password(directory::NewPassword password, std::string text);
+  Respond store_password(directory::NewPassword password, std::string text, Instant deadline);
 
   AccessContext context_;
 };

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "coordinator/io/api/body.hpp"
 #include "platform/crash_points.hpp"
 
 namespace koshel::coordinator {
@@ -38,8 +39,9 @@ bool has_shape(std::string_view pattern, const std::vector<std::string>& segment
 }
 
 directory::ThrottleRules throttle_rules(const platform::ThrottleConfig& config) {
-  return {{config.free_per_name, config.delay, config.delay_max, config.forgiven_every},
-          {config.free_per_address, config.delay, config.delay_max, config.forgiven_every}};
+  return directory::throttle_rules(
+      {config.free_per_name, config.delay, config.delay_max, config.forgiven_every},
+      config.free_per_address);
 }
 
 bool has_ldap(const ApiContext& context) {
@@ -53,15 +55,30 @@ AuditedCall audited_call(Trail trail, std::string_view method, std::string_view 
                          const std::vector<std::string>& arguments, const HttpRequest& request,
                          const Caller& caller) {
   const bool is_known = caller.how != Caller::How::Open;
+  const bool is_token = caller.how == Caller::How::ApiToken;
   return {std::string(method) + " " + std::string(path),
           arguments.empty() ? "" : arguments.front(),
           is_known ? std::optional(caller.name) : std::nullopt,
-          !is_known                            ? ""
-          : caller.how == Caller::How::Session ? "session"
-                                               : "token",
+          !is_known  ? ""
+          : is_token ? "token"
+                     : "session",
+          is_token ? std::optional(caller.token_id) : std::nullopt,
           request.peer,
           request.id,
           trail == Trail::WithBody ? request.body : ""};
+}
+
+// A body that cannot be read is told first, as to who is let in: but nobody has a large one parsed
+// without having logged in.
+Problem turned_away(const HttpRequest& request, const Problem& why) {
+  constexpr std::size_t kBodyMax = 32 * 1024;
+  const bool has_body =
+      request.method != "GET" && request.method != "HEAD" && !request.body.empty();
+  if (!has_body || request.body.size() > kBodyMax || why.code != ProblemCode::Unauthenticated) {
+    return why;
+  }
+  const auto body = read_body(request);
+  return body ? why : body.error();
 }
 
 Problem denied(const Rule& rule) {
@@ -100,6 +117,13 @@ Api::Api(ApiContext context, boost::asio::any_io_executor loop, platform::PgPool
 
 Respond Api::handle(HttpRequest request) {
   if (auto debug = platform::answer_crash_points(request)) return answer(std::move(*debug));
+  // A page in a browser on this machine reaches a port of loopback, and says that it is one.
+  const bool is_open = context_.config.auth.mode == platform::AuthMode::None;
+  if (is_open && request.header("origin") != nullptr) {
+    return answer(
+        to_response({ProblemCode::PermissionDenied,
+                     "web pages may not call a coordinator that asks nobody who they are"}));
+  }
   std::set<std::string_view> allowed;
   std::vector<std::string> arguments;
   for (const auto& route : routes()) {
@@ -134,11 +158,12 @@ Respond Api::serve(const Route& route, Call call) {
 // is done, and its outcome is not hidden.
 Respond Api::serve_on_record(const Route& route, Call call) {
   if (!trail_.has_room()) co_return to_response(problem_of(FailCode::Overloaded));
-  const auto audited = audited_call(route.trail, route.method, route.path, call.arguments,
-                                    call.request, call.caller);
+  const bool is_let_in = route.rule.lets_in(call.caller);
+  const auto audited = audited_call(is_let_in ? route.trail : Trail::NoBody, route.method,
+                                    route.path, call.arguments, call.request, call.caller);
+  const auto request_time = call.request.received;
   Note note;
   call.note = &note;
-  const bool is_let_in = route.rule.lets_in(call.caller);
   auto serving =
       is_let_in ? route.handler(*this, std::move(call)) : answer(to_response(denied(route.rule)));
   auto response = co_await std::move(serving);
@@ -147,6 +172,11 @@ Respond Api::serve_on_record(const Route& route, Call call) {
   const bool is_worth_a_row = response.status == kDenied ||
                               (is_wanted && response.status != 400 && response.status != kLimited);
   if (!is_worth_a_row) co_return response;
+  if (response.status == kDenied || note.is_denied) {
+    const auto row = denials_.take(audited.how + " " + audited.who.value_or(""), request_time);
+    if (!row) co_return response;
+    note.untold_before = row->untold_before;
+  }
   auto writing = trail_.write(
       audit_entry(audited, note, response),
       std::chrono::steady_clock::now() + context_.config.coordinator.directory_timeout);
@@ -155,15 +185,22 @@ Respond Api::serve_on_record(const Route& route, Call call) {
 }
 
 Respond Api::ask_and_serve(const Route& route, Call call) {
+  const auto deadline = deadline_of(context_, call.request);
+  if (!deadline) co_return to_response(deadline.error());
   const auto* header = call.request.header("authorization");
   auto authorization = header != nullptr ? std::optional(*header) : std::nullopt;
-  const auto deadline = call.request.received + context_.config.coordinator.directory_timeout;
-  auto asking = gate_.ask(std::move(authorization), deadline);
+  const auto patience = call.request.received + context_.config.coordinator.directory_timeout;
+  auto asking = gate_.ask(std::move(authorization), std::min(patience, deadline.value()));
   auto caller = co_await std::move(asking);
-  if (!caller) co_return to_response(caller.error());
+  if (!caller) co_return to_response(turned_away(call.request, caller.error()));
   call.caller = std::move(caller.value());
   auto serving = serve(route, std::move(call));
   co_return co_await std::move(serving);
+}
+
+boost::asio::awaitable<void> Api::finish_trail() {
+  return trail_.finish(std::chrono::steady_clock::now() +
+                       context_.config.coordinator.directory_timeout);
 }
 
 HttpResponse Api::on_protocol_error(platform::ProtocolFault fault) {

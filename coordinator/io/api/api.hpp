@@ -15,6 +15,7 @@
 #include "coordinator/io/api/transfers_api.hpp"
 #include "coordinator/io/api/users_api.hpp"
 #include "coordinator/io/audit_trail.hpp"
+#include "coordinator/logic/denial_limit.hpp"
 
 namespace koshel::coordinator {
 
@@ -25,6 +26,8 @@ class Api {
 
   Respond handle(platform::HttpRequest request);
   static platform::HttpResponse on_protocol_error(platform::ProtocolFault fault);
+  // After the last request: the rows of the trail that wait for a silent directory.
+  boost::asio::awaitable<void> finish_trail();
 
  private:
   struct Call {
@@ -66,6 +69,7 @@ class Api {
   PasswordPool passwords_;
   directory::AuditLogStore audit_log_store_;
   AuditTrail trail_;
+  DenialLimit denials_;
   UsersApi users_;
   TransfersApi transfers_;
   ShardsApi shards_;

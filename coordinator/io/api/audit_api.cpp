@@ -1,5 +1,7 @@
 #include "coordinator/io/api/audit_api.hpp"
 
+#include "coordinator/io/api/body.hpp"
+
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <random>
@@ -71,16 +73,23 @@ platform::HttpResponse response_of(const std::vector<AuditCheck>& checks) {
 
 Respond AuditApi::run(platform::HttpRequest request) {
   if (!request.body.empty()) {
-    co_return to_response(Problem{ProblemCode::ValidationError, "an audit takes no body"});
+    const auto body = read_body(request);
+    if (!body) co_return to_response(body.error());
+    if (auto unknown = Fields(body.value()).find_unknown()) co_return to_response(*unknown);
   }
   if (cut_) co_return to_response(problem_of({CutFailure::Why::OtherAudit, "", "here"}));
+  // However it ends: else this coordinator would never run another one.
+  struct End {
+    std::unique_ptr<AuditCut>& cut;
+    ~End() { cut.reset(); }
+  };
+  const End end{cut_};
   cut_ = std::make_unique<AuditCut>(co_await boost::asio::this_coro::executor, context_.config,
                                     context_.service.shards().options(), random_number());
   auto auditing = audit();
   const auto checks = co_await std::move(auditing);
   auto closing = cut_->close();
   co_await std::move(closing);
-  cut_.reset();
   co_return checks ? response_of(checks.value()) : to_response(problem_of(checks.error()));
 }
 

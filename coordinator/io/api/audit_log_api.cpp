@@ -12,13 +12,31 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t kDetailBytesMax = 4096;
+constexpr std::size_t kTargetBytesMax = 256;  // as long as a name can be
 
 std::optional<json::object> object_in(const std::string& text) {
-  if (text.empty() || text.size() > kDetailBytesMax) return std::nullopt;
+  if (text.empty()) return std::nullopt;
   json::error_code error;
   auto value = json::parse(text, error);
   if (error || !value.is_object() || !is_writable(value)) return std::nullopt;
   return std::move(value.get_object());
+}
+
+// Nobody keeps out of the trail what was asked for by making it long: metadata, which may be as long
+// as all that is kept, goes first.
+std::string detail_json(const std::string& text) {
+  auto detail = object_in(text);
+  if (!detail) return "null";
+  auto whole = json::serialize(*detail);
+  if (whole.size() <= kDetailBytesMax) return whole;
+  if (detail->contains("metadata")) {
+    (*detail)["metadata"] = "not kept: too long";
+    if (auto rest = json::serialize(*detail); rest.size() <= kDetailBytesMax) return rest;
+  }
+  JsonMembers members;
+  return members.number("bytes", static_cast<std::int64_t>(whole.size()))
+      .text("begins", shortened(whole, kDetailBytesMax))
+      .object();
 }
 
 std::string row_json(const directory::AuditRow& row) {
@@ -36,8 +54,9 @@ std::string audit_entry(const AuditedCall& call, const Note& note,
   JsonMembers members;
   members.raw("who", call.who ? json_quoted(*call.who) : "null")
       .raw("how", call.how.empty() ? "null" : json_quoted(call.how))
+      .raw("token", call.token ? std::to_string(*call.token) : "null")
       .text("what", call.what)
-      .text("target", note.target.empty() ? call.target : note.target)
+      .text("target", shortened(note.target.empty() ? call.target : note.target, kTargetBytesMax))
       .text("from", call.peer)
       .number("status", response.status);
   const auto told = object_in(response.body);
@@ -46,8 +65,8 @@ std::string audit_entry(const AuditedCall& call, const Note& note,
   members.raw("code", code != nullptr ? json::serialize(*code) : "null");
   members.raw("id", id != nullptr ? json::serialize(*id) : "null");
   members.text("request_id", call.request_id);
-  const auto detail = object_in(note.detail.empty() ? call.body : note.detail);
-  members.raw("detail", detail ? json::serialize(*detail) : "null");
+  if (note.untold_before > 0) members.number("untold_before", note.untold_before);
+  members.raw("detail", detail_json(note.detail.empty() ? call.body : note.detail));
   return members.object();
 }
 

@@ -25,6 +25,7 @@ struct AuditedCall {
   std::string target;
   std::optional<std::string> who;
   std::string how;
+  std::optional<std::int64_t> token;  // of an API token its number: labels may be alike
   std::string peer;
   std::string request_id;
   std::string body;  // empty: not to be kept

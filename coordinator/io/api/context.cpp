@@ -195,7 +195,7 @@ asio::awaitable<Checked<FoundUser>> find_user(ApiContext context, std::string na
                       *heads.value().heads.front()};
 }
 
-std::string user_json(const ApiContext& context, const FoundUser& user) {
+std::string user_json(const ApiContext& context, const FoundUser& user, std::string_view status) {
   const auto& currency = currency_of(user.route.currency);
   JsonMembers members;
   return members.number("id", user.route.account.value())
@@ -205,7 +205,7 @@ std::string user_json(const ApiContext& context, const FoundUser& user) {
       .amount("min_balance", user.head.min_balance, currency)
       .amount("max_balance", user.head.max_balance, currency)
       .number("version", user.head.version.value())
-      .plain("status", to_string(user.head.status))
+      .plain("status", status.empty() ? to_string(user.head.status) : status)
       .plain("shard", context.service.shards().name(user.route.shard))
       .object();
 }

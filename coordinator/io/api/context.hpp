@@ -64,7 +64,9 @@ boost::asio::awaitable<Checked<Reply>> ask_owner(ApiContext context, directory::
                                                  Instant deadline, IsMoved is_moved);
 boost::asio::awaitable<void> pause_before_reroute();
 
-std::string user_json(const ApiContext& context, const FoundUser& user);
+// `status`: to be told instead of the account's; empty: the account's.
+std::string user_json(const ApiContext& context, const FoundUser& user,
+                      std::string_view status = "");
 const Currency& currency_of(CurrencyId id);
 
 // ---- pages

@@ -31,6 +31,7 @@ class Gate {
   boost::asio::awaitable<Checked<Caller>> ask(std::optional<std::string> authorization,
                                               Instant deadline);
   void forget(const TokenHash& token) { cache_.forget(token); }
+  void forget_all() { cache_.forget_all(); }
   std::size_t cached() const { return cache_.size(); }
 
  private:

@@ -21,6 +21,14 @@ std::string json_quoted(std::string_view text) {
   return boost::json::serialize(boost::json::string_view(valid));
 }
 
+std::string shortened(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return std::string(text);
+  const auto is_inside = [text](std::size_t at) { return (text[at] & 0xC0) == 0x80; };
+  auto size = bytes_max;
+  while (size > 0 && is_inside(size)) --size;
+  return std::string(text.substr(0, size)) + "...";
+}
+
 bool is_writable(const boost::json::value& value) {
   if (const auto* number = value.if_double()) return std::isfinite(*number);
   if (const auto* array = value.if_array()) return std::ranges::all_of(*array, is_writable);

@@ -11,6 +11,8 @@ namespace koshel::coordinator {
 
 // As a JSON string. What is not UTF-8 (a client's own bytes in a sentence) becomes U+FFFD.
 std::string json_quoted(std::string_view text);
+// The first bytes of a text, never half a character, and "..." where more follow.
+std::string shortened(std::string_view text, std::size_t bytes_max);
 
 // Whether every number in it can be written again. One beyond the range of a double is read as
 // infinite, for which JSON has no word.

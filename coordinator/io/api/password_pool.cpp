@@ -22,15 +22,15 @@ PasswordPool::PasswordPool(asio::any_io_executor loop, const platform::PasswordC
       nobodys_hash_(platform::hash_password(platform::random_secret(18), config)),
       pool_(std::move(loop), {config.threads, config.waiting_max}) {}
 
-asio::awaitable<PasswordPool::Verdict> PasswordPool::check(WorkPool::Place place, std::string hash,
+asio::awaitable<PasswordPool::Verdict> PasswordPool::check(WorkPool::Place place,
+                                                           directory::LoginAttempt attempt,
                                                            std::string password) {
-  const bool is_nobodys = hash.empty();
-  if (is_nobodys) hash = nobodys_hash_;
-  auto work = [is_nobodys, hash = std::move(hash), password = std::move(password),
+  if (attempt.password_hash.empty()) attempt.password_hash = nobodys_hash_;
+  auto work = [attempt = std::move(attempt), password = std::move(password),
                config = config_]() mutable {
     lower_priority();
-    const auto found = platform::check_password(hash, password, config);
-    Verdict verdict{found != platform::PasswordCheck::Wrong && !is_nobodys, ""};
+    const auto found = platform::check_password(attempt.password_hash, password, config);
+    Verdict verdict{found != platform::PasswordCheck::Wrong && attempt.has_password, ""};
     if (verdict.is_right && found == platform::PasswordCheck::RightButOld) {
       verdict.new_hash = platform::hash_password(password, config);
     }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "coordinator/io/api/work_pool.hpp"
+#include "directory/io/access_store.hpp"
 #include "platform/password_hash.hpp"
 
 namespace koshel::coordinator {
@@ -15,20 +16,23 @@ class PasswordPool {
 
   // Null: none is left.
   WorkPool::Place reserve() { return pool_.reserve(); }
+  WorkPool::Place reserve_for_stranger(const std::string& address) {
+    return pool_.reserve_for_stranger(address);
+  }
 
   struct Verdict {
     bool is_right = false;
     std::string new_hash;  // for the same password, when the old one's parameters are not today's
   };
-  // An empty hash is nobody's: it takes the same time, and no password is right.
-  boost::asio::awaitable<Verdict> check(WorkPool::Place place, std::string hash,
+  // Without a password of its own a name is never right, in the time that `attempt`'s hash takes.
+  boost::asio::awaitable<Verdict> check(WorkPool::Place place, directory::LoginAttempt attempt,
                                         std::string password);
   // Empty: the memory cannot be had.
   boost::asio::awaitable<std::string> hash(WorkPool::Place place, std::string password);
 
  private:
   platform::PasswordConfig config_;
-  std::string nobodys_hash_;
+  std::string nobodys_hash_;  // where no name has a password yet
   WorkPool pool_;
 };
 

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::string_view kNot = "not_committed";
 constexpr std::string_view kUnknown = "unknown";
+// What a client sent comes back in sentences, but not by megabytes.
+constexpr std::size_t kDetailBytesMax = 1000;
 
 using enum ProblemCode;
 constexpr auto kKinds = std::to_array<ProblemKind>({
@@ -74,7 +76,7 @@ std::string members_of(const Problem& problem) {
   JsonMembers members;
   members.plain("code", kind.name)
       .plain("title", kind.title)
-      .text("detail", problem.detail)
+      .text("detail", shortened(problem.detail, kDetailBytesMax))
       .plain("outcome", kind.outcome)
       .raw("retryable", kind.is_retryable ? "true" : "false");
   for (const auto& [name, value] : problem.members) members.raw(name, value);

@@ -108,7 +108,9 @@ const Api::Route Api::kRoutes[] = {
       {"POST", "/v1/login", Rule::open(), Trail::IfNoted,
        [](Api& api, Call call) { return api.access_.login(std::move(call.request), call.note); }},
       {"POST", "/v1/logout", Rule::known(), Trail::NoBody,
-       [](Api& api, Call call) { return api.access_.logout(std::move(call.caller)); }},
+       [](Api& api, Call call) {
+         return api.access_.logout(std::move(call.request), std::move(call.caller));
+       }},
       {"GET", "/v1/whoami", Rule::known(), Trail::None,
        [](Api& api, Call call) { return api.access_.whoami(std::move(call.caller)); }},
       {"PUT", "/v1/users/{}/password", Rule::known(), Trail::NoBody,
@@ -124,10 +126,16 @@ const Api::Route Api::kRoutes[] = {
        [](Api& api, Call call) {
          return api.staff_.add_token(std::move(call.request), std::move(call.caller));
        }},
-      {"GET", "/v1/admin/tokens", kAdmins, Trail::None,
+      {"GET", "/v1/admin/tokens", kAuditors, Trail::None,
        [](Api& api, Call call) { return api.staff_.list_tokens(std::move(call.request)); }},
       {"DELETE", "/v1/admin/tokens/{}", kAdmins, Trail::NoBody,
-       [](Api& api, Call call) { return api.staff_.remove_token(std::move(call.arguments[0])); }},
+       [](Api& api, Call call) {
+         return api.staff_.remove_token(std::move(call.request), std::move(call.arguments[0]));
+       }},
+      {"DELETE", "/v1/admin/sessions/{}", kAdmins, Trail::NoBody,
+       [](Api& api, Call call) {
+         return api.staff_.end_sessions(std::move(call.request), std::move(call.arguments[0]));
+       }},
       {"GET", "/healthz", Rule::open(), Trail::None,
        [](Api&, Call) { return plain(200, "alive"); }},
       {"HEAD", "/healthz", Rule::open(), Trail::None,

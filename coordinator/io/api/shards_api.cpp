@@ -6,6 +6,7 @@
 #include "base/name.hpp"
 #include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/json_text.hpp"
+#include "platform/gather.hpp"
 
 namespace koshel::coordinator {
 
@@ -20,7 +21,15 @@ std::int64_t users_of(const std::vector<directory::ShardUsers>& counts, ShardId 
   return found == counts.end() ? 0 : found->users;
 }
 
+std::optional<directory::Shard> find_shard(const ShardView& shards, std::string_view name) {
+  const auto list = shards.shards();
+  const auto found = std::ranges::find(list, name, &directory::Shard::name);
+  return found == list.end() ? std::nullopt : std::optional(*found);
+}
+
 constexpr int kUsualWeight = 100;
+// Before the deadline, to say which agents have not answered.
+constexpr std::chrono::milliseconds kTimeToTell{20};
 
 Checked<std::optional<int>> optional_weight(Fields& fields) {
   const auto weight = fields.optional_integer("weight");
@@ -63,10 +72,14 @@ Respond ShardsApi::list(HttpRequest request) {
   auto pending_users = context_.service.directory().users_per_shard(deadline.value());
   const auto counts = co_await std::move(pending_users);
   if (!counts) co_return to_response(directory_problem(counts.error()));
-  std::string items;
+  std::vector<asio::awaitable<std::string>> describing;
   for (const auto& shard : context_.service.shards().shards()) {
-    auto pending_json = shard_json(shard, users_of(counts.value(), shard.id), deadline.value());
-    const auto text = co_await std::move(pending_json);
+    describing.push_back(
+        shard_json(shard, users_of(counts.value(), shard.id), deadline.value() - kTimeToTell));
+  }
+  auto gathering = platform::gather(std::move(describing));
+  std::string items;
+  for (const auto& text : co_await std::move(gathering)) {
     items += items.empty() ? "" : ",";
     items += text;
   }
@@ -116,6 +129,12 @@ Respond ShardsApi::add(HttpRequest request) {
     co_return to_response(
         Problem{ProblemCode::ValidationError, "name must be 1 to 63 of a-z, 0-9, - and _"});
   }
+  const Problem in_service{ProblemCode::ShardAlreadyExists,
+                           "shard " + name.value() + " is in service already"};
+  auto reading = read_shards(context_, deadline.value());
+  const auto unread = co_await std::move(reading);
+  if (unread) co_return to_response(*unread);
+  if (find_shard(context_.service.shards(), name.value())) co_return to_response(in_service);
   auto pending_check = check_agent(agent.value(), name.value(), deadline.value());
   const auto problem = co_await std::move(pending_check);
   if (problem) co_return to_response(*problem);
@@ -134,8 +153,7 @@ Respond ShardsApi::add(HttpRequest request) {
     case directory::AddShardOutcome::Added:
       break;
     case directory::AddShardOutcome::AlreadyExists:
-      co_return to_response(Problem{ProblemCode::ShardAlreadyExists,
-                                    "shard " + shard.name + " is in service already"});
+      co_return to_response(in_service);
     case directory::AddShardOutcome::Unknown:
       co_return to_response(
           Problem{ProblemCode::ShardNotFound, "the directory does not know shard " + shard.name +
@@ -155,12 +173,6 @@ constexpr std::string_view kLookAtList = "look at the list of shards";
 
 Problem no_such_shard(const std::string& name) {
   return {ProblemCode::ShardNotFound, "no shard named " + name + " is in service"};
-}
-
-std::optional<directory::Shard> find_shard(const ShardView& shards, std::string_view name) {
-  const auto list = shards.shards();
-  const auto found = std::ranges::find(list, name, &directory::Shard::name);
-  return found == list.end() ? std::nullopt : std::optional(*found);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <chrono>
 
+#include "base/name.hpp"
 #include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/json_text.hpp"
 #include "coordinator/io/api/transfer_ids.hpp"
@@ -33,6 +34,11 @@ Checked<Roles> read_roles(Fields& fields, Roles allowed) {
     roles.add(*role);
   }
   return roles;
+}
+
+Checked<std::string> check_label(const std::string& text) {
+  if (const auto fault = find_label_fault(text); !fault.empty()) return invalid("label " + fault);
+  return text;
 }
 
 Checked<std::optional<Timestamp>> read_expiry(Fields& fields) {
@@ -75,9 +81,12 @@ Respond StaffApi::set_roles(HttpRequest request, std::string name) {
   const auto roles = read_roles(fields, {Role::Teller, Role::Auditor, Role::Admin});
   if (!roles) co_return to_response(roles.error());
   if (auto unknown = fields.find_unknown()) co_return to_response(*unknown);
-  auto setting = context_.store.set_roles(checked.value(), roles.value());
+  const auto deadline = deadline_of(context_.api, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto setting = context_.store.set_roles(checked.value(), roles.value(), deadline.value());
   const auto set = co_await std::move(setting);
   if (!set) co_return to_response(lost_change(set.error(), "set the roles again"));
+  context_.gate.forget_all();
   JsonMembers members;
   co_return HttpResponse{
       200,
@@ -93,7 +102,7 @@ Respond StaffApi::add_token(HttpRequest request, Caller caller) {
   Fields fields(body.value());
   const auto raw_label = fields.required_text("label");
   if (!raw_label) co_return to_response(raw_label.error());
-  const auto label = to_user_name("label", raw_label.value());
+  const auto label = check_label(raw_label.value());
   if (!label) co_return to_response(label.error());
   const auto roles = read_roles(fields, Roles::all());
   if (!roles) co_return to_response(roles.error());
@@ -101,10 +110,13 @@ Respond StaffApi::add_token(HttpRequest request, Caller caller) {
   const auto expires_at = read_expiry(fields);
   if (!expires_at) co_return to_response(expires_at.error());
   if (auto unknown = fields.find_unknown()) co_return to_response(*unknown);
+  const auto deadline = deadline_of(context_.api, request);
+  if (!deadline) co_return to_response(deadline.error());
 
   const auto secret = make_token();
-  auto adding = context_.store.add_token(
-      {label.value(), roles.value(), hash_of_token(secret), caller.name, expires_at.value()});
+  directory::NewApiToken token{label.value(), roles.value(), hash_of_token(secret), caller.name,
+                               expires_at.value()};
+  auto adding = context_.store.add_token(std::move(token), deadline.value());
   const auto added = co_await std::move(adding);
   if (!added) co_return to_response(lost_change(added.error(), kHowToSeeTokens));
   co_return HttpResponse{
@@ -137,15 +149,32 @@ Respond StaffApi::list_tokens(HttpRequest request) {
   co_return page_response(items, next);
 }
 
-Respond StaffApi::remove_token(std::string text) {
+Respond StaffApi::remove_token(HttpRequest request, std::string text) {
   const Problem not_found{ProblemCode::NotFound, "there is no API token with this id"};
   std::int64_t id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error != std::errc() || end != text.data() + text.size()) co_return to_response(not_found);
-  auto removing = context_.store.remove_token(id);
+  const auto deadline = deadline_of(context_.api, request);
+  if (!deadline) co_return to_response(deadline.error());
+  auto removing = context_.store.remove_token(id, deadline.value());
   const auto removed = co_await std::move(removing);
   if (!removed) co_return to_response(lost_change(removed.error(), "list the tokens to see"));
   if (!removed.value()) co_return to_response(not_found);
+  context_.gate.forget_all();
+  co_return HttpResponse{204, "", "", {}};
+}
+
+Respond StaffApi::end_sessions(HttpRequest request, std::string name) {
+  if (const auto problem = check_names_are_asked(context_)) co_return to_response(*problem);
+  const auto deadline = deadline_of(context_.api, request);
+  if (!deadline) co_return to_response(deadline.error());
+  const auto [checked, fault] = check_name(name);
+  if (!fault.empty()) co_return to_response(user_not_found(name));
+  auto ending = context_.store.end_sessions(checked, deadline.value());
+  const auto ended = co_await std::move(ending);
+  if (!ended) co_return to_response(lost_change(ended.error(), "end them again"));
+  if (!ended.value()) co_return to_response(user_not_found(checked));
+  context_.gate.forget_all();
   co_return HttpResponse{204, "", "", {}};
 }
 

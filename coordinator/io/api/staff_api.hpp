@@ -1,5 +1,5 @@
 #pragma once
-// /v1/admin/roles and /v1/admin/tokens: what people and services may do.
+// /v1/admin/roles, /v1/admin/tokens and /v1/admin/sessions: what people and services may do.
 
 #include "coordinator/io/api/access_api.hpp"
 
@@ -12,7 +12,8 @@ class StaffApi {
   Respond set_roles(platform::HttpRequest request, std::string name);
   Respond add_token(platform::HttpRequest request, Caller caller);
   Respond list_tokens(platform::HttpRequest request);
-  Respond remove_token(std::string id);
+  Respond remove_token(platform::HttpRequest request, std::string id);
+  Respond end_sessions(platform::HttpRequest request, std::string name);
 
  private:
   AccessContext context_;

@@ -236,7 +236,11 @@ Note TransfersApi::note_of(const Dones& dones) {
       .number("withdrawals", withdrawals)
       .number("denied", denied);
   if (first) members.plain("first", first->to_string()).plain("last", last.to_string());
-  return {deposits + withdrawals + denied > 0, "", members.object()};
+  Note note;
+  note.is_wanted = deposits + withdrawals + denied > 0;
+  note.is_denied = deposits + withdrawals == 0;
+  note.detail = members.object();
+  return note;
 }
 
 std::variant<TransferAnswer, Problem> TransfersApi::tell(const Done& done, const Caller& caller) {
@@ -256,7 +260,9 @@ Respond TransfersApi::transfer(HttpRequest request, Caller caller, Note* note) {
   if (note != nullptr && wishes.front()) {
     const auto& wish = wishes.front().value();
     if (has_world_side({wish.from, wish.to})) {
-      *note = {true, wish.from == kWorldName ? wish.to : wish.from, request.body};
+      note->is_wanted = true;
+      note->target = wish.from == kWorldName ? wish.to : wish.from;
+      note->detail = request.body;
     }
   }
   auto pending = carry_out(std::move(wishes), deadline.value());

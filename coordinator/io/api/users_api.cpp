@@ -31,6 +31,21 @@ std::optional<Refusal> check_new_limits(Money balance, Money min, Money max) {
                  Money()};
 }
 
+// For the audit trail: opening balances are deposits.
+std::string told_of_batch(const std::vector<Checked<FoundUser>>& created) {
+  std::vector<const FoundUser*> made;
+  for (const auto& user : created) {
+    if (user) made.push_back(&user.value());
+  }
+  const auto has_balance = [](const FoundUser* user) { return user->head.balance > Money(); };
+  JsonMembers members;
+  members.number("items", static_cast<std::int64_t>(created.size()))
+      .number("created", static_cast<std::int64_t>(made.size()))
+      .number("deposits", std::ranges::count_if(made, has_balance));
+  if (!made.empty()) members.plain("first", made.front()->name).plain("last", made.back()->name);
+  return members.object();
+}
+
 }  // namespace
 
 // ---- creating
@@ -186,21 +201,14 @@ Respond UsersApi::create_batch(HttpRequest request, Caller caller, Note* note) {
   auto pending = create_users(std::move(users), asker_of(caller), deadline.value());
   const auto created = co_await std::move(pending);
   if (note != nullptr) {
-    const auto made = std::ranges::count_if(created, [](const auto& user) { return bool(user); });
-    JsonMembers members;
-    note->detail = members.number("items", static_cast<std::int64_t>(created.size()))
-                       .number("created", made)
-                       .object();
+    note->detail = told_of_batch(created);
   }
   std::string results;
   for (const auto& user : created) {
     results += results.empty() ? "" : ",";
     if (user) {
-      auto text = user_json(context_, user.value());
-      // "status" tells what became of the item; the account's own is "active" at birth.
-      const auto at = text.rfind("\"status\":\"active\"");
-      text.replace(at, 17, "\"status\":\"created\"");
-      results += text;
+      // What became of the item: the account's own status is "active" at birth.
+      results += user_json(context_, user.value(), "created");
     } else {
       const bool is_refused = kind_of(user.error().code).status < 500;
       const auto& outcome = kind_of(user.error().code).outcome;

@@ -16,6 +16,9 @@ class LdapPool {
       : people_(config), pool_(std::move(loop), {config.connections, config.waiting_max}) {}
 
   WorkPool::Place reserve() { return pool_.reserve(); }  // null: none is left
+  WorkPool::Place reserve_for_stranger(const std::string& address) {
+    return pool_.reserve_for_stranger(address);
+  }
 
   // Null: nobody, or the password is wrong. DIRECTORY_UNAVAILABLE.
   using Answer = Checked<std::optional<Roles>>;

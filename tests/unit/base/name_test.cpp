@@ -99,5 +99,26 @@ TEST(ShardName, IsFitForUrlsAndMetrics) {
   EXPECT_FALSE(is_valid_shard_name(""));
 }
 
+TEST(Name, HasNoCharacterThatLeavesNoTrace) {
+  for (const auto* name :
+       {"shop\u034f", "shop\ufe0f", "shop\U000e0100", "\u3164shop", "sh\uffa0op", "\u115fshop"}) {
+    EXPECT_EQ(fault_of(name), "has a character that is not a letter, a digit or one of . _ -")
+        << name;
+  }
+}
+
+TEST(Label, MayBeWhatCanBeSeen) {
+  for (const auto* label : {"shop", "ci bot", "payroll/2026 (März)", "@world", "😀"}) {
+    EXPECT_EQ(find_label_fault(label), "") << label;
+  }
+  EXPECT_EQ(find_label_fault(repeated("й", 64)), "");
+  EXPECT_EQ(find_label_fault(repeated("й", 65)), "is longer than 64 characters");
+  EXPECT_EQ(find_label_fault(""), "is empty");
+  EXPECT_EQ(find_label_fault(" a"), "begins or ends with a space");
+  for (const auto* label : {"a\nb", "a\u202eb", "\x1b[2J", "a\xff"}) {
+    EXPECT_EQ(find_label_fault(label), "has a character that cannot be seen") << label;
+  }
+}
+
 }  // namespace
 }  // namespace koshel

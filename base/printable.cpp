@@ -1,11 +1,11 @@
-#include "cli/printable.hpp"
+#include "base/printable.hpp"
 
 #include <utf8proc.h>
 
 #include <cstdint>
 #include <cstdio>
 
-namespace koshel::cli {
+namespace koshel {
 namespace {
 
 constexpr utf8proc_int32_t kReplacement = 0xFFFD;
@@ -72,4 +72,4 @@ std::string printable_lines(std::string_view text) {
   }
 }
 
-}  // namespace koshel::cli
+}  // namespace koshel

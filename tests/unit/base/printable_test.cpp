@@ -1,8 +1,8 @@
-#include "cli/printable.hpp"
+#include "base/printable.hpp"
 
 #include <gtest/gtest.h>
 
-namespace koshel::cli {
+namespace koshel {
 namespace {
 
 TEST(Printable, LeavesCleanTextOfAnyScriptAlone) {
@@ -42,4 +42,4 @@ TEST(Printable, KeepsLinesWhereTheyAreMeant) {
 }
 
 }  // namespace
-}  // namespace koshel::cli
+}  // namespace koshel
