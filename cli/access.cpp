@@ -118,6 +118,8 @@ Finished run_set_roles(const Console& console, const RolesOptions& options) {
 void register_token_group(CLI::App& app, Console& console) {
   CLI::App* group =
       add_group(app, "token", "Makes, lists and revokes API tokens, for services (admin).");
+  add_examples(
+      group, {"koshel token create --label shop --role teller --expires 90d", "koshel token list"});
   auto create = std::make_shared<CreateOptions>();
   auto* command = add_command(
       *group, console, "create",
@@ -128,7 +130,10 @@ void register_token_group(CLI::App& app, Console& console) {
   command->add_option("--label", create->label, "What it is for, for people.")
       ->required()
       ->type_name("TEXT");
-  command->add_option("--role", create->roles, std::string("What it may do: ") + kRolesHelp)
+  command
+      ->add_option("--role", create->roles,
+                   "What it may do: teller, auditor or admin; several may be given. (user is "
+                   "taken, and of no use to a token: it owns no account.)")
       ->required()
       ->type_name("ROLE");
   command
@@ -159,6 +164,7 @@ void register_token_group(CLI::App& app, Console& console) {
 void register_access(CLI::App& app, Console& console) {
   register_token_group(app, console);
   CLI::App* group = add_group(app, "roles", "Says who may do more than use their own account.");
+  add_examples(group, {"koshel roles set -n tina teller"});
   auto options = std::make_shared<RolesOptions>();
   auto* command = add_command(
       *group, console, "set",

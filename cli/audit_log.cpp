@@ -45,9 +45,9 @@ void register_audit_log(CLI::App& app, Console& console) {
   auto* command = add_command(
       app, console, "audit-log",
       "Shows who did what, when, from where, with which outcome; the newest first (auditor).\n"
-      "Logins, refusals, what staff did, deposits and withdrawals leave a row each. `koshel "
-      "audit`\n"
-      "proves that no row was changed or taken out.",
+      "Logins, what was denied, what staff changed, deposits and withdrawals leave a row each, a\n"
+      "batch one; with `auth.mode: none` nothing does. `koshel audit` proves that no row was\n"
+      "changed or taken out.",
       options, run_audit_log);
   command->add_option("--limit", options->limit, "At most so many rows (default 100).")
       ->type_name("COUNT")

@@ -205,8 +205,10 @@ void register_bench(CLI::App& app, Console& console) {
       ->check(CLI::Range(0.0, 10'000'000.0).description(""))
       ->type_name("COUNT");
   command
-      ->add_option("--workload", options->workload,
-                   "Who pays whom: local, cross, hot or mixed (default mixed).")
+      ->add_option(
+          "--workload", options->workload,
+          "Who pays whom (default mixed). local: two users of one shard; cross: of two shards;\n"
+          "hot: one and the same user pays or is paid in every transfer; mixed: any two users.")
       ->type_name("KIND")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, Workload>{{"local", Workload::Local},

@@ -127,6 +127,9 @@ void add_owner_options(CLI::App* command, CertsOptions& options) {
 void register_certs(CLI::App& app, Console& console) {
   CLI::App* group = add_group(
       app, "certs", "Makes the certificates with which coordinators and agents know each other.");
+  add_examples(group,
+               {"koshel certs init --coordinator coordinator-1=10.0.0.5 --agent agent-1=10.0.0.11",
+                "koshel certs renew --dir certs"});
   auto init = std::make_shared<CertsOptions>();
   auto* command = add_command(
       *group, console, "init",

@@ -176,17 +176,20 @@ int run_console(int argc, char** argv) {
       "a maximum and transfer it to each other.",
       "koshel");
   app.require_subcommand(1);
-  app.footer(std::string("A first walk, on a cluster of its own (default port 7400):\n"
-                         "  koshel cluster up\n"
+  add_global_options(app, console);
+  register_all(app, console);
+  // After the commands, which would inherit it.
+  app.footer(std::string("A first walk, on a cluster of its own:\n"
+                         "  koshel cluster up --dir var/walk --port 7450\n"
+                         "  export KOSHEL_SERVER=http://127.0.0.1:7450\n"
                          "  koshel user add -n anna --max 1000 -c 100\n"
                          "  koshel user add -n boris --max 1000\n"
                          "  koshel transfer -f anna -t boris 10.50\n"
                          "  koshel history -n anna\n"
-                         "  koshel cluster destroy\n"
+                         "  koshel cluster destroy --dir var/walk\n"
+                         "  unset KOSHEL_SERVER\n"
                          "\n`koshel COMMAND --help` explains a command with examples.\n") +
              kExitCodes);
-  add_global_options(app, console);
-  register_all(app, console);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

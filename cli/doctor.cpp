@@ -134,10 +134,11 @@ void judge_settings(Examination& examination, const std::string& subject,
 void judge_prepared(Examination& examination, const std::string& subject,
                     const ServerFacts& facts) {
   if (facts.prepared_max < kPreparedMin) {
-    examination.fault(subject,
-                      "max_prepared_transactions = " + std::to_string(facts.prepared_max) +
-                          ": rounds between shards cannot run",
-                      "alter system set max_prepared_transactions = 128, then restart the server");
+    examination.fault(
+        subject,
+        "max_prepared_transactions = " + std::to_string(facts.prepared_max) +
+            ": too few, rounds between shards wait for a free slot; with 0 no agent starts",
+        "alter system set max_prepared_transactions = 128, then restart the server");
   } else {
     examination.fine(subject, "max_prepared_transactions = " + std::to_string(facts.prepared_max));
   }

@@ -381,7 +381,7 @@ void register_import(CLI::App& user_command, Console& console) {
   auto options = std::make_shared<ImportOptions>();
   auto* command = add_command(
       user_command, console, "import",
-      "Creates the users of a CSV file. Lines that cannot be are told on stderr and kept in\n"
+      "Creates the users of a CSV file. Lines that are refused are told on stderr and kept in\n"
       "FILE.rejected with line number and reason. Interrupted? Run it again: users that are there\n"
       "already on the same terms are counted, nobody is created or paid twice.",
       options, run_import);

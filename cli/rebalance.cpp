@@ -199,6 +199,7 @@ void register_actions(CLI::App& group, Console& console) {
 void register_rebalance(CLI::App& app, Console& console) {
   CLI::App* group =
       add_group(app, "rebalance", "Moves users between shards, each of which gets its share.");
+  add_examples(group, {"koshel rebalance plan", "koshel rebalance start --watch"});
   auto* command =
       add_command(*group, console, "plan", "Shows what would be moved, and moves nothing.",
                   std::make_shared<PlanOptions>(), run_plan);

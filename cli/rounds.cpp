@@ -1,4 +1,4 @@
-// rounds unresolved: prepared transactions that wait for their decision to be carried out.
+// rounds unresolved: prepared transactions that are not settled yet.
 
 #include <boost/json/array.hpp>
 #include <cstdio>
@@ -41,10 +41,13 @@ Finished run_unresolved(const Console& console, const UnresolvedOptions&) {
 
 void register_rounds(CLI::App& app, Console& console) {
   CLI::App* group = add_group(app, "rounds", "Shows rounds between shards.");
-  auto* command = add_command(
-      *group, console, "unresolved",
-      "Lists the prepared transactions that wait for their decision: gid, shard, age, decision.",
-      std::make_shared<UnresolvedOptions>(), run_unresolved);
+  add_examples(group, {"koshel rounds unresolved"});
+  auto* command =
+      add_command(*group, console, "unresolved",
+                  "Lists the prepared transactions that are not settled yet: gid, shard, age,\n"
+                  "decision. Agents settle them by themselves; `undecided` has no row in the log\n"
+                  "of decisions so far.",
+                  std::make_shared<UnresolvedOptions>(), run_unresolved);
   add_examples(command, {"koshel rounds unresolved", "koshel --output json rounds unresolved"});
 }
 

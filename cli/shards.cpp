@@ -141,6 +141,7 @@ Outcome<ShardList> read_shards(ApiClient& client) {
 void register_shards(CLI::App& app, Console& console) {
   CLI::App* group = add_group(
       app, "shard", "Adds, lists, changes, drains and removes the databases that users live on.");
+  add_examples(group, {"koshel shard list", "koshel shard set shard-2 --weight 200"});
   auto add = std::make_shared<AddOptions>();
   auto* command = add_command(
       *group, console, "add",
@@ -153,7 +154,8 @@ void register_shards(CLI::App& app, Console& console) {
       ->required()
       ->type_name("URL");
   command
-      ->add_option("--weight", add->weight, "Its share of users beside the others' (default 100).")
+      ->add_option("--weight", add->weight,
+                   "Its share of users beside the others', 1 to 10000 (default 100).")
       ->type_name("WEIGHT");
   add_examples(command, {"koshel shard add shard-3 --agent https://10.0.0.13:7501",
                          "koshel shard add shard-3 --agent https://10.0.0.13:7501 --weight 200"});
@@ -170,7 +172,7 @@ void register_shards(CLI::App& app, Console& console) {
   command->add_option("NAME", set->name, "The shard's name.")->required()->type_name("");
   command->add_option("--agent", set->agent, "Its agent's URL, as coordinators reach it.")
       ->type_name("URL");
-  command->add_option("--weight", set->weight, "Its share of users beside the others'.")
+  command->add_option("--weight", set->weight, "Its share of users beside the others', 1 to 10000.")
       ->type_name("WEIGHT");
   add_examples(command, {"koshel shard set shard-3 --agent https://10.0.0.14:7501",
                          "koshel shard set shard-3 --weight 200"});

@@ -139,10 +139,11 @@ void register_add(CLI::App& group, Console& console) {
 
 void register_set(CLI::App& group, Console& console) {
   auto options = std::make_shared<SetOptions>();
-  auto* command =
-      add_command(group, console, "set",
-                  "Changes a user's limits, freezes or unfreezes the account; the rest stays.",
-                  options, run_set);
+  auto* command = add_command(
+      group, console, "set",
+      "Changes a user's limits, freezes or unfreezes the account; the rest stays. The balance\n"
+      "must be within the new limits.",
+      options, run_set);
   command->add_option("-n,--name", options->name, "The user's name.")
       ->required()
       ->type_name("NAME");
@@ -152,9 +153,9 @@ void register_set(CLI::App& group, Console& console) {
   command
       ->add_option("--min,--min-balance", options->min, "The least the balance may be from now on.")
       ->type_name("AMOUNT");
-  auto* freeze =
-      command->add_flag("--freeze", options->is_freezing, "Refuse all transfers from now on.");
-  command->add_flag("--unfreeze", options->is_unfreezing, "Allow transfers again.")
+  auto* freeze = command->add_flag("--freeze", options->is_freezing,
+                                   "From now on neither pays nor is paid, deposits included.");
+  command->add_flag("--unfreeze", options->is_unfreezing, "Pays and is paid again.")
       ->excludes(freeze);
   add_examples(command, {"koshel user set -n anna --max 2000", "koshel user set -n anna --freeze",
                          "koshel user set -n anna --min -50 --max 2000 --unfreeze"});
@@ -164,6 +165,7 @@ void register_set(CLI::App& group, Console& console) {
 
 void register_users(CLI::App& app, Console& console) {
   CLI::App* group = add_group(app, "user", "Creates, lists and changes users.");
+  add_examples(group, {"koshel user add -n anna --max 1000 -c 100", "koshel user list"});
   register_add(*group, console);
   auto* list = add_command(*group, console, "list", "Lists all users with their balances.",
                            std::make_shared<NameOptions>(), run_list);

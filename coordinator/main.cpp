@@ -162,6 +162,15 @@ int main(int argc, char** argv) {
   CLI::App app(
       "A Koshel coordinator: the HTTP API, routing, batching into rounds and two-phase commit.\n"
       "Stateless: run any number of them over the same directory.");
+  app.footer(
+      "Example:\n"
+      "  koshel-coordinator --config /etc/koshel/coordinator.yml\n"
+      "\n"
+      "Logs to stderr. SIGTERM, SIGINT: answers what is in work, then ends. SIGHUP: reads the\n"
+      "certificates anew; without any in the config it ends the coordinator at once.\n"
+      "Exit codes: 0 told to stop; 1 another coordinator has closed this one, which was silent "
+      "for\n"
+      "too long: start it again; 2 wrong usage, config or database, or the port is taken.");
   std::string file;
   app.add_option("--config", file, "YAML file, see config/production.yml")->required();
   app.set_version_flag("--version", KOSHEL_VERSION);

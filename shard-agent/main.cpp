@@ -111,6 +111,15 @@ int main(int argc, char** argv) {
   CLI::App app(
       "The agent beside a Koshel shard: its only writer. Runs rounds on the shard's database,\n"
       "prepares and settles, and resolves in-doubt transactions by itself.");
+  app.footer(
+      "Example:\n"
+      "  koshel-shard-agent --config /etc/koshel/agent-1.yml\n"
+      "\n"
+      "Logs to stderr. SIGTERM, SIGINT: answers what is in work, then ends. SIGHUP: reads the\n"
+      "certificate anew; without one in the config it ends the agent at once.\n"
+      "Exit codes: 0 told to stop; 1 another agent has taken the shard over; 2 wrong usage, "
+      "config\n"
+      "or database, or the port is taken.");
   std::string file;
   app.add_option("--config", file, "YAML file, see config/production.yml")->required();
   app.set_version_flag("--version", KOSHEL_VERSION);

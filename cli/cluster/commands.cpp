@@ -286,6 +286,7 @@ void register_cluster(CLI::App& app, Console& console) {
   CLI::App* group = add_group(
       app, "cluster",
       "Runs an embedded cluster on this machine: real PostgreSQL servers, agents, coordinators.");
+  add_examples(group, {"koshel cluster up", "koshel cluster status"});
   auto up = std::make_shared<UpOptions>();
   auto* command =
       add_command(*group, console, "up",
@@ -333,8 +334,11 @@ void register_cluster(CLI::App& app, Console& console) {
                       "Starts one process again and returns when it serves.", run_restart);
   add_cluster_command(*group, console, "down",
                       "Stops every process; the data stays, and `up` starts it again.", run_down);
-  add_cluster_command(*group, console, "destroy", "Stops every process and deletes all data.",
-                      run_destroy);
+  add_cluster_command(
+      *group, console, "destroy",
+      "Stops every process and deletes all data, without asking. Without --dir that is the\n"
+      "cluster in var/cluster below the current folder: the one of `./dev up`.",
+      run_destroy);
 }
 
 }  // namespace koshel::cli

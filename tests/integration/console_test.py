@@ -195,6 +195,13 @@ class UsageTest(ConsoleCase):
                 is_plain = command in ("user set", "doctor")  # what is not given is left alone
                 self.assertTrue(is_told or is_plain, f"{command}: {option}")
 
+    def test_the_help_of_a_group_has_examples_and_destroys_nothing(self):
+        self.assertIn("koshel cluster destroy --dir var/walk", koshel("--help").stdout)
+        for group in ("user", "shard", "rebalance", "rounds", "token", "roles", "certs", "cluster"):
+            shown = koshel(group, "--help").stdout
+            self.assertIn("Examples:\n  koshel " + group + " ", shown)
+            self.assertNotIn("koshel cluster destroy", shown)
+
     def test_version_is_told(self):
         self.assertRegex(koshel("--version").stdout, r"^koshel \d+\.\d+\.\d+\n$")
 
