@@ -17,7 +17,6 @@ enum class Fault {
   Overloaded,   // nothing happened; a bound of ours was reached
   Internal,     // a defect or a broken environment: nobody can do better than report it
 };
-std::string_view to_string(Fault fault);
 
 struct Error {
   Fault fault = Fault::Internal;

@@ -33,8 +33,7 @@ constexpr double kClockSecondsMax = 2.0;  // more, and times in histories mislea
 constexpr const char* kReadSettings =
     "select current_setting('server_version_num')::int, "
     "current_setting('max_prepared_transactions')::int, "
-    "current_setting('fsync'), current_setting('synchronous_commit'), "
-    "current_setting('full_page_writes'), "
+    "current_setting('fsync'), current_setting('full_page_writes'), "
     "pg_is_in_recovery(), extract(epoch from clock_timestamp())::float8, "
     "(select count(*) from pg_prepared_xacts where prepared < now() - interval '60 seconds')::int";
 constexpr const char* kStrayUsers =
@@ -65,7 +64,7 @@ class Examination {
 
 struct ServerFacts {
   int version = 0, prepared_max = 0;
-  std::string fsync, synchronous_commit, full_page_writes;
+  std::string fsync, full_page_writes;
   bool is_standby = false;
   double clock_ahead_s = 0;  // of ours
   int old_prepared = 0;
@@ -81,14 +80,9 @@ Result<ServerFacts> read_facts(pqxx::connection& connection) {
     const double before = now_s();
     const auto row = session.exec1(kReadSettings);
     const double middle = (before + now_s()) / 2;
-    return ServerFacts{row[0].as<int>(),
-                       row[1].as<int>(),
-                       row[2].as<std::string>(),
-                       row[3].as<std::string>(),
-                       row[4].as<std::string>(),
-                       row[5].as<bool>(),
-                       row[6].as<double>() - middle,
-                       row[7].as<int>()};
+    return ServerFacts{row[0].as<int>(),         row[1].as<int>(),  row[2].as<std::string>(),
+                       row[3].as<std::string>(), row[4].as<bool>(), row[5].as<double>() - middle,
+                       row[6].as<int>()};
   });
 }
 
@@ -110,12 +104,11 @@ void judge_settings(Examination& examination, const std::string& subject,
   }
   const auto expect_on = [&](const char* name, const std::string& value) {
     const auto setting = std::string(name) + " = " + value;
-    if (platform::is_durable(value)) return examination.fine(subject, setting);
+    if (value == "on") return examination.fine(subject, setting);
     examination.fault(subject, setting + ": a crash of the machine loses acknowledged money",
                       "alter system set " + std::string(name) + " = on; select pg_reload_conf()");
   };
   expect_on("fsync", facts.fsync);
-  expect_on("synchronous_commit", facts.synchronous_commit);
   expect_on("full_page_writes", facts.full_page_writes);
   if (facts.is_standby) {
     examination.fault(

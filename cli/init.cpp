@@ -21,14 +21,18 @@ constexpr const char* kApplication = "koshel-init";
 constexpr const char* kDatabaseExists = "select 1 from pg_database where datname = $1";
 constexpr const char* kInsertCluster =
     "insert into cluster (name) values ($1) on conflict (only_row) do nothing";
-constexpr const char* kReadCluster = "select name from cluster";
+constexpr const char* kReadCluster = "select name, id::text from cluster";
 constexpr const char* kInsertShard =
     "insert into shards (name) values ($1) on conflict (name) do nothing";
 constexpr const char* kReadShard = "select id from shards where name = $1";
 constexpr const char* kInsertIdentity =
-    "insert into identity (cluster, shard_id, shard_name) values ($1, $2, $3) "
-    "on conflict (only_row) do nothing";
-constexpr const char* kReadIdentity = "select cluster, shard_id, shard_name from identity";
+    "insert into identity as i (cluster, shard_id, shard_name, cluster_id) values ($1, $2, $3, $4) "
+    "on conflict (only_row) do update set cluster_id = excluded.cluster_id where i.cluster_id is "
+    "null "
+    "and (i.cluster, i.shard_id, i.shard_name) = (excluded.cluster, excluded.shard_id, "
+    "excluded.shard_name)";
+constexpr const char* kReadIdentity =
+    "select cluster, shard_id, shard_name, coalesce(cluster_id::text, '') from identity";
 
 constexpr const char* kDuplicateDatabase = "42P04";
 constexpr const char* kUniqueViolation = "23505";  // of two who create it in the same moment
@@ -108,22 +112,23 @@ Outcome<Connection> migrate_database(const platform::DatabaseConfig& database,
   return connection;
 }
 
-Outcome<void> claim_directory(pqxx::connection& connection, const platform::Config& config) {
-  const auto name = platform::guarded([&] {
+// The id by which shards know their directory.
+Outcome<std::string> claim_directory(pqxx::connection& connection, const platform::Config& config) {
+  const auto cluster = platform::guarded([&] {
     pqxx::work work(connection);
     work.exec_params(kInsertCluster, config.cluster);
-    auto found = work.exec_params(kReadCluster)[0][0].as<std::string>();
+    const auto row = work.exec_params(kReadCluster)[0];
     work.commit();
-    return found;
+    return std::pair(row[0].as<std::string>(), row[1].as<std::string>());
   });
-  if (!name) return failure_at(config.directory, name.error());
-  if (name.value() != config.cluster) {
+  if (!cluster) return failure_at(config.directory, cluster.error());
+  const auto& [name, id] = cluster.value();
+  if (name != config.cluster) {
     return Failure(ExitCode::Usage, config.directory.describe() + " is the directory of cluster '" +
-                                        name.value() + "', but the config says cluster '" +
-                                        config.cluster +
+                                        name + "', but the config says cluster '" + config.cluster +
                                         "'; correct `cluster:` or `directory:` in " + config.file);
   }
-  return success();
+  return id;
 }
 
 Outcome<int> shard_id_of(pqxx::connection& directory, const platform::Config& config) {
@@ -142,14 +147,22 @@ struct Identity {
   std::string cluster;
   int shard_id = 0;
   std::string shard_name;
+  std::string cluster_id;  // empty: of before there were any
   bool operator==(const Identity&) const = default;
 };
 
 Identity identity_in(const pqxx::result& rows) {
-  return {rows[0][0].as<std::string>(), rows[0][1].as<int>(), rows[0][2].as<std::string>()};
+  return {rows[0][0].as<std::string>(), rows[0][1].as<int>(), rows[0][2].as<std::string>(),
+          rows[0][3].as<std::string>()};
 }
 
 Failure claimed_by(const Identity& there, const platform::Config& config) {
+  if (there.cluster == config.cluster && there.shard_name == config.shard_name) {
+    return {ExitCode::Usage, config.shard.describe() + " is shard '" + there.shard_name + "' (id " +
+                                 std::to_string(there.shard_id) +
+                                 ") of another directory, or one that was removed; name an empty "
+                                 "database under `shard:`, or the right one under `directory:`"};
+  }
   return {ExitCode::Usage, config.shard.describe() + " belongs to shard '" + there.shard_name +
                                "' (id " + std::to_string(there.shard_id) + ") of cluster '" +
                                there.cluster + "', not to shard '" + config.shard_name +
@@ -158,7 +171,8 @@ Failure claimed_by(const Identity& there, const platform::Config& config) {
 }
 
 // Before the directory hears of the shard: a wrong config must leave no trace there.
-Outcome<void> check_unclaimed(pqxx::connection& shard, const platform::Config& config) {
+Outcome<void> check_unclaimed(pqxx::connection& shard, const platform::Config& config,
+                              const std::string& cluster_id) {
   const auto found = platform::guarded([&]() -> std::optional<Identity> {
     pqxx::nontransaction session(shard);
     const auto rows = session.exec(kReadIdentity);
@@ -167,17 +181,20 @@ Outcome<void> check_unclaimed(pqxx::connection& shard, const platform::Config& c
   });
   if (!found) return failure_at(config.shard, found.error());
   const auto& there = found.value();
-  if (there && (there->cluster != config.cluster || there->shard_name != config.shard_name)) {
+  if (!there) return success();
+  const bool is_of_other = !there->cluster_id.empty() && there->cluster_id != cluster_id;
+  if (is_of_other || there->cluster != config.cluster || there->shard_name != config.shard_name) {
     return claimed_by(*there, config);
   }
   return success();
 }
 
-Outcome<void> claim_shard(pqxx::connection& shard, const platform::Config& config, int id) {
-  const Identity wanted{config.cluster, id, config.shard_name};
+Outcome<void> claim_shard(pqxx::connection& shard, const platform::Config& config,
+                          const Identity& wanted) {
   const auto found = platform::guarded([&] {
     pqxx::work work(shard);
-    work.exec_params(kInsertIdentity, wanted.cluster, wanted.shard_id, wanted.shard_name);
+    work.exec_params(kInsertIdentity, wanted.cluster, wanted.shard_id, wanted.shard_name,
+                     wanted.cluster_id);
     const auto identity = identity_in(work.exec(kReadIdentity));
     work.commit();
     return identity;
@@ -242,12 +259,13 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
                    config.file + " names no database: give it `directory:`, `shard:` or both");
   }
   Connection directory;
+  std::string cluster_id;
   if (config.has_directory) {
     KOSHEL_TRY(
         auto connection,
         migrate_database(config.directory, {"directory", sql::directory_migrations()}, report));
     directory = std::move(connection);
-    KOSHEL_TRY(claim_directory(*directory, config));
+    KOSHEL_TRY(cluster_id, claim_directory(*directory, config));
   }
   if (!config.has_shard) return success();
   KOSHEL_TRY(auto shard,
@@ -257,9 +275,9 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
            ": not tied to a shard's name, for the config has no `directory:`");
     return success();
   }
-  KOSHEL_TRY(check_unclaimed(*shard, config));
+  KOSHEL_TRY(check_unclaimed(*shard, config, cluster_id));
   KOSHEL_TRY(auto id, shard_id_of(*directory, config));
-  KOSHEL_TRY(claim_shard(*shard, config, id));
+  KOSHEL_TRY(claim_shard(*shard, config, {config.cluster, id, config.shard_name, cluster_id}));
   report("shard's " + config.shard.describe() + ": is shard '" + config.shard_name +
          "' of cluster '" + config.cluster + "'");
   return success();

@@ -60,13 +60,14 @@ Result<Certificates> load_certificates(const platform::CoordinatorConfig& config
 // Everything of a running coordinator, wired in one place.
 struct Coordinator {
   Coordinator(asio::io_context& the_loop, const platform::Config& the_config,
-              const Certificates& certificates, platform::PgPool& pool, Incarnation incarnation)
+              const Certificates& certificates, platform::PgPool& pool,
+              const directory::Start& start)
       : loop(the_loop),
         config(the_config),
-        service(loop, config, certificates.agents, pool, incarnation,
+        service(loop, config, certificates.agents, pool, start,
                 [this](const std::string& reason) { give_up(reason); }),
         api({service, service.routes(), config, certificates.all()}, loop.get_executor(), pool,
-            incarnation),
+            start.incarnation),
         server(loop,
                {config.coordinator.listen, config.coordinator.http, certificates.api,
                 [this](platform::HttpRequest request) { return api.handle(std::move(request)); },
@@ -88,8 +89,8 @@ struct Coordinator {
 };
 
 // Waits for a directory that is not there yet, but not for one that is wrong.
-asio::awaitable<std::optional<Incarnation>> take_incarnation(directory::DirectoryStore& directory,
-                                                             std::string cluster) {
+asio::awaitable<std::optional<directory::Start>> take_incarnation(
+    directory::DirectoryStore& directory, std::string cluster) {
   asio::steady_timer timer(co_await asio::this_coro::executor);
   for (;;) {
     auto pending = directory.check(cluster);
@@ -132,22 +133,22 @@ int serve(const platform::Config& config) {
                  platform::end_on_failure);
   platform::PgPool pool(loop.get_executor(), config.directory, "koshel-coordinator");
   directory::DirectoryStore directory(pool);
-  std::optional<Incarnation> incarnation;
+  std::optional<directory::Start> start;
   asio::co_spawn(loop, take_incarnation(directory, config.cluster),
-                 [&](const std::exception_ptr& failure, std::optional<Incarnation> taken) {
+                 [&](const std::exception_ptr& failure, std::optional<directory::Start> taken) {
                    platform::end_on_failure(failure);
-                   incarnation = taken;
+                   start = taken;
                    loop.stop();
                  });
   loop.run();
-  if (!incarnation) return kBadConfig;
+  if (!start) return kBadConfig;
   loop.restart();
-  Coordinator coordinator(loop, config, certificates.value(), pool, *incarnation);
+  Coordinator coordinator(loop, config, certificates.value(), pool, *start);
   if (const auto started = coordinator.server.start(); !started) {
     spdlog::error("{}", started.error().context);
     return kBadConfig;
   }
-  spdlog::info("incarnation {} listening on {}:{}", incarnation->value(),
+  spdlog::info("incarnation {} listening on {}:{}", start->incarnation.value(),
                config.coordinator.listen.host, coordinator.server.port());
   asio::co_spawn(loop, coordinator.service.run_ticks(), platform::end_on_failure);
   asio::co_spawn(loop, coordinator.service.run_refresh(), platform::end_on_failure);

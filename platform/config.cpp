@@ -100,8 +100,13 @@ std::string find_options_fault(const std::string& options) {
   char* text = nullptr;
   auto* parsed = PQconninfoParse(options.c_str(), &text);
   if (parsed != nullptr) {
+    const std::string_view session_settings = "options";
+    bool sets_session = false;
+    for (auto* each = parsed; each->keyword != nullptr; ++each) {
+      sets_session = sets_session || (session_settings == each->keyword && each->val != nullptr);
+    }
     PQconninfoFree(parsed);
-    return "";
+    return sets_session ? "may not hold options=: Koshel sets what its sessions need itself" : "";
   }
   std::string fault = text != nullptr ? text : "cannot be read";
   PQfreemem(text);
@@ -343,6 +348,8 @@ std::string DatabaseConfig::dsn() const {
               "-c enable_mergejoin=off -c enable_bitmapscan=off -c "
               "plan_cache_mode=force_generic_plan -c timezone=UTC "
               "-c default_transaction_isolation=read\\ committed "
+              // A session's own goes before what is set for a role, a database or the server.
+              "-c synchronous_commit=on "
               "-c standard_conforming_strings=on -c idle_in_transaction_session_timeout=30000 "
               "-c statement_timeout=" +
               std::to_string(statement_timeout.count()) +

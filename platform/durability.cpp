@@ -7,19 +7,15 @@ namespace koshel::platform {
 namespace {
 constexpr auto kSettings =
     "select name, setting from pg_settings "
-    "where name in ('fsync', 'full_page_writes', 'synchronous_commit') order by name";
+    "where name in ('fsync', 'full_page_writes') order by name";
 }  // namespace
-
-bool is_durable(std::string_view setting) {
-  return setting != "off" && setting != "local";
-}
 
 Result<void> check_durability(pqxx::connection& connection) {
   pqxx::nontransaction session(connection);
   for (const auto& row : session.exec(kSettings)) {
     const auto name = row[0].as<std::string>();
     const auto value = row[1].as<std::string>();
-    if (!is_durable(value)) {
+    if (value == "off") {
       return Error{Fault::Internal, name + " is " + value +
                                         " on this server: a crash would lose acknowledged money; "
                                         "set " +

@@ -3,17 +3,13 @@
 // and of the directory alike, whose commit is the decision upon a round.
 
 #include <pqxx/pqxx>
-#include <string_view>
 
 #include "base/result.hpp"
 
 namespace koshel::platform {
 
-// Of fsync, full_page_writes and synchronous_commit. `local` does not wait for the standby that an
-// operator asked for.
-bool is_durable(std::string_view setting);
-
-// Internal: one of the three is not durable. Unavailable: the server is a standby, which may change.
+// Internal: fsync or full_page_writes is off. (synchronous_commit is each session's own: see
+// DatabaseConfig::dsn.) Unavailable: the server is a standby, which may change.
 Result<void> check_durability(pqxx::connection& connection);
 
 }  // namespace koshel::platform

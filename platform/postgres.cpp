@@ -81,6 +81,7 @@ struct PgPool::State {
   boost::asio::any_io_executor loop;
   DatabaseConfig config;
   IdleLoss idle_loss = IdleLoss::Reconnect;
+  SessionCheck check;
 
   mutable std::mutex mutex;
   std::condition_variable wake;
@@ -106,6 +107,10 @@ struct PgPool::State {
     session.connection.reset();
     auto connected = connect(config, name);
     if (!connected) return connected.error();
+    if (check) {
+      const auto checked = check(*connected.value());
+      if (!checked) return checked.error();
+    }
     session.connection = std::move(connected.value());
     session.generation = wanted;
     return session.connection.get();
@@ -129,12 +134,13 @@ struct PgPool::State {
 };
 
 PgPool::PgPool(boost::asio::any_io_executor loop, DatabaseConfig config,
-               std::string application_name, IdleLoss idle_loss)
+               std::string application_name, IdleLoss idle_loss, SessionCheck check)
     : state_(std::make_unique<State>()) {
   state_->loop = std::move(loop);
   state_->config = std::move(config);
   state_->application_name = std::move(application_name);
   state_->idle_loss = idle_loss;
+  state_->check = std::move(check);
   for (int i = 0; i < state_->config.connections; ++i) {
     state_->threads.emplace_back([state = state_.get()] { state->serve(); });
   }
@@ -176,11 +182,6 @@ void PgPool::reconnect_as(std::string application_name) {
   const std::lock_guard lock(state_->mutex);
   state_->application_name = std::move(application_name);
   ++state_->generation;
-}
-
-int PgPool::waiting() const {
-  const std::lock_guard lock(state_->mutex);
-  return static_cast<int>(state_->queue.size());
 }
 
 }  // namespace koshel::platform

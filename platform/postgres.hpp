@@ -50,10 +50,13 @@ enum class IdleLoss {
   Tell,       // the next work does not run, it is Unavailable: its owner has to look anew
 };
 
+// Of a new session, before it is used: an error, and no work runs on it. On a thread of the pool.
+using SessionCheck = std::function<Result<void>(pqxx::connection&)>;
+
 class PgPool {
  public:
   PgPool(boost::asio::any_io_executor loop, DatabaseConfig config, std::string application_name,
-         IdleLoss idle_loss = IdleLoss::Reconnect);
+         IdleLoss idle_loss = IdleLoss::Reconnect, SessionCheck check = {});
   ~PgPool();  // waits for running work; work that still waits gets Unavailable
 
   // Runs `work` on a pool thread; `done` on the loop, exactly once. Refused at once with Overloaded
@@ -71,8 +74,6 @@ class PgPool {
   // Every connection is closed after its current work and opened anew with this name: an agent's
   // new epoch must not run on sessions of the old one.
   void reconnect_as(std::string application_name);
-
-  int waiting() const;
 
  private:
   struct State;

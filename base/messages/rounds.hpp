@@ -13,6 +13,11 @@
 
 namespace koshel::messages {
 
+// Every message says whose agent it is for: at an address that has changed hands, another shard's
+// agent would answer for rounds that it knows nothing of. Answered 421 where it is wrong.
+inline constexpr const char* kShardHeader = "koshel-shard";
+std::string shard_header(const std::string& cluster_id, ShardId shard);
+
 // ---- what a round is made of
 
 enum class Side : std::int8_t { Payer, Payee };
@@ -139,7 +144,6 @@ enum class RoundFault : std::int8_t {
   Starting,     // the agent takes over its shard and serves no rounds yet
   Unavailable,  // the shard's database cannot be reached
 };
-std::string_view to_string(RoundFault fault);
 struct RoundFailed {
   RoundFault fault = RoundFault::Rejected;
   std::string detail;

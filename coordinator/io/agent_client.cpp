@@ -33,6 +33,7 @@ asio::awaitable<Result<std::string>> AgentClient::post(std::string path, std::st
   request.method = "POST";
   request.path = std::move(path);
   request.headers.emplace_back("content-type", "application/json");
+  request.headers.emplace_back(messages::kShardHeader, shard_);
   request.body = std::move(body);
   return send(std::move(request), deadline);
 }

@@ -17,9 +17,13 @@ class AgentClient {
   struct Options {
     platform::ClientOptions http;  // with tls: every agent is asked over https, and no other way
     platform::milliseconds timeout;
+    std::string cluster_id;
   };
-  AgentClient(boost::asio::any_io_executor loop, platform::HttpTarget target, Options options)
+  // `shard`: whose agent it is to be, and else does nothing; null: it is only asked for its status.
+  AgentClient(boost::asio::any_io_executor loop, platform::HttpTarget target, Options options,
+              std::optional<ShardId> shard)
       : is_trusted_(target.is_tls == (options.http.tls != nullptr)),
+        shard_(shard ? messages::shard_header(options.cluster_id, *shard) : ""),
         client_(std::move(loop), std::move(target), options.http),
         timeout_(options.timeout) {}
 
@@ -43,6 +47,7 @@ class AgentClient {
   boost::asio::awaitable<Result<std::string>> send(platform::HttpRequest request, Instant deadline);
 
   bool is_trusted_;  // https exactly if this side has certificates for it
+  std::string shard_;
   platform::HttpClient client_;
   platform::milliseconds timeout_;
 };

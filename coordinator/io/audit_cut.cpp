@@ -62,7 +62,8 @@ void AuditCut::adopt(std::vector<directory::Shard> shards) {
       continue;
     }
     const auto target = platform::parse_url(shard.agent);
-    auto agent = target ? std::make_shared<AgentClient>(loop_, target.value(), agents_) : nullptr;
+    auto agent =
+        target ? std::make_shared<AgentClient>(loop_, target.value(), agents_, shard.id) : nullptr;
     parts.push_back({std::move(shard), std::move(agent), {}, 0});
   }
   parts_ = std::move(parts);

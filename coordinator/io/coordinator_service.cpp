@@ -67,11 +67,13 @@ RebalanceLimits rebalance_limits(const platform::RebalanceConfig& config) {
 }
 
 AgentClient::Options agent_options(const platform::CoordinatorConfig& config,
-                                   std::shared_ptr<platform::TlsContext> tls) {
+                                   std::shared_ptr<platform::TlsContext> tls,
+                                   std::string cluster_id) {
   AgentClient::Options options;
   options.http.tls = std::move(tls);
   options.http.connections_max = config.agent_connections_max;
   options.timeout = config.agent_timeout;
+  options.cluster_id = std::move(cluster_id);
   return options;
 }
 
@@ -79,20 +81,21 @@ AgentClient::Options agent_options(const platform::CoordinatorConfig& config,
 
 CoordinatorService::CoordinatorService(asio::io_context& loop, const platform::Config& config,
                                        std::shared_ptr<platform::TlsContext> agent_tls,
-                                       platform::PgPool& pool, Incarnation incarnation,
+                                       platform::PgPool& pool, directory::Start start,
                                        std::function<void(const std::string&)> on_stop)
     : loop_(loop),
       config_(config.coordinator),
-      incarnation_(incarnation),
+      incarnation_(start.incarnation),
       on_stop_(std::move(on_stop)),
       directory_(pool),
       log_(pool),
       rebalance_(pool),
-      shards_(loop.get_executor(), agent_options(config.coordinator, std::move(agent_tls))),
+      shards_(loop.get_executor(),
+              agent_options(config.coordinator, std::move(agent_tls), std::move(start.cluster_id))),
       routes_(loop.get_executor(), directory_, shards_,
               static_cast<std::size_t>(config.coordinator.routes_cached_max),
               config.coordinator.directory_timeout),
-      machine_(incarnation, book_limits(config.coordinator), round_limits(config.coordinator),
+      machine_(incarnation_, book_limits(config.coordinator), round_limits(config.coordinator),
                log_limits(config.coordinator), rebalance_limits(config.coordinator.rebalance)) {}
 
 // ---- time

@@ -25,7 +25,7 @@ class CoordinatorService {
  public:
   CoordinatorService(boost::asio::io_context& loop, const platform::Config& config,
                      std::shared_ptr<platform::TlsContext> agent_tls, platform::PgPool& pool,
-                     Incarnation incarnation,
+                     directory::Start start,
                      std::function<void(const std::string& reason)> on_stop);
 
   // Drive the machine's time and the view of the shards until the loop ends.
@@ -92,6 +92,7 @@ class CoordinatorService {
   void execute(TakeLeftovers&& effect);
   void execute(BeginArrival&& effect);
   void execute(CopyChunk&& effect);
+  void execute(CheckArrived&& effect);
   void execute(CleanMove&& effect);
   void execute(EndMove&& effect);
   void execute(EndRebalance&& effect);
@@ -119,6 +120,7 @@ class CoordinatorService {
   boost::asio::awaitable<void> take_leftovers();
   boost::asio::awaitable<void> begin_arrival(BeginArrival begin);
   boost::asio::awaitable<void> copy(CopyChunk copy);
+  boost::asio::awaitable<void> check_arrived(CheckArrived check);
   boost::asio::awaitable<void> clean_move(CleanMove clean);
   boost::asio::awaitable<void> end_move(EndMove end);
   boost::asio::awaitable<void> end_rebalance(EndRebalance end);

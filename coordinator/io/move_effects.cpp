@@ -34,6 +34,9 @@ void CoordinatorService::execute(BeginArrival&& effect) {
 void CoordinatorService::execute(CopyChunk&& effect) {
   spawn(copy(std::move(effect)));
 }
+void CoordinatorService::execute(CheckArrived&& effect) {
+  spawn(check_arrived(std::move(effect)));
+}
 void CoordinatorService::execute(CleanMove&& effect) {
   spawn(clean_move(std::move(effect)));
 }
@@ -123,6 +126,25 @@ asio::awaitable<void> CoordinatorService::begin_arrival(BeginArrival begin) {
       ask_agent<messages::ArrivalBegun>(begin.target, "/v1/moves/begin", std::move(begin.begin)));
   auto reply = co_await std::move(pending);
   step(ArrivalBegun{move, std::move(reply)});
+}
+
+asio::awaitable<void> CoordinatorService::check_arrived(CheckArrived check) {
+  auto pending = ask_agent<messages::HeadsRead>(check.target, "/v1/accounts/heads",
+                                                messages::ReadHeads{check.accounts});
+  const auto heads = co_await std::move(pending);
+  if (!heads) {
+    step(ArrivedChecked{check.move, heads.error()});
+    co_return;
+  }
+  const auto is_owner = std::ranges::none_of(heads.value().heads,
+                                             [](const auto& head) { return head == std::nullopt; });
+  if (!is_owner) {
+    spdlog::critical(
+        "move {}: {} does not own accounts that were cut over to it; nothing is "
+        "deleted at their source",
+        check.move.value(), shards_.name(check.target));
+  }
+  step(ArrivedChecked{check.move, is_owner});
 }
 
 asio::awaitable<void> CoordinatorService::clean_move(CleanMove clean) {

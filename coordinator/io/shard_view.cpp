@@ -4,8 +4,9 @@
 
 namespace koshel::coordinator {
 
-std::shared_ptr<AgentClient> ShardView::connect(const platform::HttpTarget& target) const {
-  return std::make_shared<AgentClient>(loop_, target, options_);
+std::shared_ptr<AgentClient> ShardView::connect(const platform::HttpTarget& target,
+                                                std::optional<ShardId> shard) const {
+  return std::make_shared<AgentClient>(loop_, target, options_, shard);
 }
 
 void ShardView::update(const std::vector<directory::Shard>& shards) {
@@ -21,7 +22,7 @@ void ShardView::update(const std::vector<directory::Shard>& shards) {
       spdlog::error("shard {}: {}", shard.name, target.error().context);
       continue;
     }
-    members.emplace(shard.id, Member{shard, connect(target.value()), 0});
+    members.emplace(shard.id, Member{shard, connect(target.value(), shard.id), 0});
   }
   members_ = std::move(members);
 }

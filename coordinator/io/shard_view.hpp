@@ -23,7 +23,9 @@ class ShardView {
 
   // Shared, so that a call under way outlives the shard's removal. Null: no such shard.
   std::shared_ptr<AgentClient> agent(ShardId shard) const;
-  std::shared_ptr<AgentClient> connect(const platform::HttpTarget& target) const;
+  // `shard` as AgentClient has it.
+  std::shared_ptr<AgentClient> connect(const platform::HttpTarget& target,
+                                       std::optional<ShardId> shard) const;
   const AgentClient::Options& options() const { return options_; }
   bool has(ShardId shard) const { return members_.contains(shard); }
   std::string name(ShardId shard) const;

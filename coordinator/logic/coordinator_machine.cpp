@@ -130,6 +130,9 @@ void CoordinatorMachine::handle(ArrivalBegun&& event, Instant now, Effects& out)
 void CoordinatorMachine::handle(ChunkCopied&& event, Instant now, Effects& out) {
   rebalancer_.on(event, now, out);
 }
+void CoordinatorMachine::handle(ArrivedChecked&& event, Instant now, Effects& out) {
+  rebalancer_.on(event, now, out);
+}
 void CoordinatorMachine::handle(MoveCleaned&& event, Instant now, Effects& out) {
   rebalancer_.on(event, now, out);
 }

@@ -61,6 +61,7 @@ class CoordinatorMachine {
   void handle(MoveTaken&& event, Instant now, Effects& out);
   void handle(ArrivalBegun&& event, Instant now, Effects& out);
   void handle(ChunkCopied&& event, Instant now, Effects& out);
+  void handle(ArrivedChecked&& event, Instant now, Effects& out);
   void handle(MoveCleaned&& event, Instant now, Effects& out);
   void handle(MoveEnded&& event, Instant now, Effects& out);
   void handle(RebalanceEnded&& event, Instant now, Effects& out);

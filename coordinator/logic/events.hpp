@@ -122,6 +122,10 @@ struct ChunkCopied {
   MoveId move;
   Result<Progress> done;
 };
+struct ArrivedChecked {
+  MoveId move;
+  Result<bool> is_owner;  // of all of the accounts
+};
 struct MoveCleaned {
   MoveId move;
   Result<messages::MoveCleaned> reply;
@@ -135,11 +139,12 @@ struct RebalanceEnded {
 };
 struct Tick {};
 
-using Event = std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied,
-                           AskReplied, FindReplied, Decided, UsersCreated, RoutesRead, NamesRead,
-                           DirectoryHealth, LogKept, IncarnationClosed, ConfirmReplied, HandedOver,
-                           UsersMoved, RebalanceBeaten, MovesRead, MoveTaken, ArrivalBegun,
-                           ChunkCopied, MoveCleaned, MoveEnded, RebalanceEnded, Tick>;
+using Event =
+    std::variant<Submit, LocalReplied, ReserveReplied, PrepareReplied, SettleReplied, AskReplied,
+                 FindReplied, Decided, UsersCreated, RoutesRead, NamesRead, DirectoryHealth,
+                 LogKept, IncarnationClosed, ConfirmReplied, HandedOver, UsersMoved,
+                 RebalanceBeaten, MovesRead, MoveTaken, ArrivalBegun, ChunkCopied, ArrivedChecked,
+                 MoveCleaned, MoveEnded, RebalanceEnded, Tick>;
 
 // ---- effects
 
@@ -243,6 +248,11 @@ struct CopyChunk {
   ShardId target;
   messages::ReadChunk read;
 };
+struct CheckArrived {  // whether the target owns these
+  MoveId move;
+  ShardId target;
+  std::vector<AccountId> accounts;
+};
 struct CleanMove {
   ShardId shard;
   messages::CleanMove clean;
@@ -264,8 +274,8 @@ using Effect =
                  Send<messages::Settle>, Send<messages::Release>, Send<messages::AskRound>,
                  FindOrder, Decide, CreateUsers, ReadRoutes, ReadNames, Finish, Alarm, KeepLog,
                  CloseIncarnation, Confirm, Forget, HandOver, MoveUsers, BeatRebalance, ReadMoves,
-                 TakeMove, TakeLeftovers, BeginArrival, CopyChunk, CleanMove, EndMove, EndRebalance,
-                 Stop>;
+                 TakeMove, TakeLeftovers, BeginArrival, CopyChunk, CheckArrived, CleanMove, EndMove,
+                 EndRebalance, Stop>;
 using Effects = std::vector<Effect>;
 
 }  // namespace koshel::coordinator

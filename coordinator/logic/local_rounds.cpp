@@ -165,13 +165,13 @@ void LocalRounds::on(const AskReplied& event, Instant now, Effects& out) {
   } else if (event.reply.value().outcome == messages::AskRoundOutcome::NotApplied) {
     set_all_back(event.round, Setback::ShardFault, now, out);
   } else {
-    find_orders(event.round, found->second, now, out);
+    find_orders(event.round, found->second, out);
   }
 }
 
 // The round was applied, or is over without a trace: what it was to bring is there by now or never
 // comes. A transfer that is not there can be tried again.
-void LocalRounds::find_orders(Sequence id, Round& round, Instant now, Effects& out) {
+void LocalRounds::find_orders(Sequence id, Round& round, Effects& out) {
   round.state = State::Finding;
   round.has_unfound = false;
   for (const auto order : round.orders) {
@@ -179,8 +179,8 @@ void LocalRounds::find_orders(Sequence id, Round& round, Instant now, Effects& o
     if (entry == nullptr) continue;
     const auto* asked = transfer_of(entry->order);
     if (asked == nullptr) {
-      entry->may_be_done = true;
-      book_.set_back(order, Setback::Retry, now, out);  // limits may be set twice without harm
+      // Set a second time, limits might undo what has been set after them.
+      book_.finish(order, Failed{FailCode::OutcomeUnknown}, out);
       continue;
     }
     const auto wanted = asked->id;

@@ -69,7 +69,7 @@ class LocalRounds {
   void set_all_back(Sequence id, Setback setback, Instant now, Effects& out);
   void ask(Sequence id, Round& round, Effects& out);
   static void ask_later(Round& round, Instant now);
-  void find_orders(Sequence id, Round& round, Instant now, Effects& out);
+  void find_orders(Sequence id, Round& round, Effects& out);
   void find_elsewhere(OrderId id, OrderBook::Entry& entry, Effects& out);
   void end(Sequence id);
 

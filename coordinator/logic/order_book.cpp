@@ -20,6 +20,8 @@ using std::chrono::milliseconds;
 constexpr Duration kBusyPauseMax = milliseconds(20);
 constexpr Duration kFaultPause = milliseconds(50);
 constexpr Duration kMovingPause = milliseconds(10);
+// Of a round's message: an agent reads twice as much (`agent.http.body_bytes_max`), not more.
+constexpr std::size_t kRoundBytesMax = std::size_t{8} << 20;
 
 Duration busy_pause(int times) {
   return std::min<Duration>(milliseconds(1) * (1 << std::min(times - 1, 5)), kBusyPauseMax);
@@ -36,6 +38,13 @@ void send_to(Order& order, AccountId account, ShardId shard) {
   } else if (auto* refusal = std::get_if<RefusalOrder>(&order)) {
     refusal->shard = shard;
   }
+}
+
+// At most, as JSON: of metadata each byte may be escaped.
+std::size_t bytes_of(const Order& order) {
+  constexpr std::size_t kWithoutMetadata = 1000;
+  const auto* transfer = transfer_of(order);
+  return kWithoutMetadata + (transfer != nullptr ? 2 * transfer->metadata.size() : 0);
 }
 
 bool is_keyed(const Order& order) {
@@ -206,6 +215,7 @@ std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int ord
   boost::unordered_flat_set<std::string> names;
   std::vector<OrderId> second_uses;  // of a key or a name, which a round has once
   auto& [queue, size, flow] = lanes_[lane];
+  std::size_t bytes = 0;
   while (!queue.empty() && static_cast<int>(taken.size()) < orders_max) {
     const auto id = queue.front();
     const auto found = entries_.find(id);
@@ -215,6 +225,8 @@ std::vector<OrderId> OrderBook::take(const LaneId& lane, Sequence round, int ord
     }
     auto& entry = found->second;
     if (!taken.empty() && entry.round_max <= static_cast<int>(taken.size())) break;
+    bytes += bytes_of(entry.order);
+    if (!taken.empty() && bytes > kRoundBytesMax) break;
     queue.pop_front();
     if (park_if_in_flight(id, entry, round)) continue;
     const auto* open = std::get_if<OpenOrder>(&entry.order);

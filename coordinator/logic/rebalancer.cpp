@@ -100,7 +100,10 @@ void Rebalancer::advance(Move& move, Effects& out, Instant now) {
   if (!may_step(now)) return;
   step_began_ = now;
   const auto waiting = accounts_of(move.open, false);
-  if (waiting.empty()) {
+  if (waiting.empty() && !move.is_arrived) {
+    move.is_busy = true;
+    out.emplace_back(CheckArrived{move.open.move, move.open.target, accounts_of(move.open, true)});
+  } else if (waiting.empty()) {
     clean(move, move.open.source, true, now, out);
   } else if (is_cancelling()) {
     clean(move, move.open.target, false, now, out);
@@ -330,6 +333,24 @@ void Rebalancer::on(const Finish& finish, Instant now, Effects& out) {
       doubt(move, now + (is_busy ? kSoon : limits_.retry));
     }
     break;
+  }
+  advance(now, out);
+}
+
+// A round that is decided may lose its half, if a database forgets what it has prepared: then the
+// source has the only copy.
+void Rebalancer::on(const ArrivedChecked& event, Instant now, Effects& out) {
+  auto* move = resume(event.move, now);
+  if (move == nullptr) return;
+  move->is_arrived = event.is_owner && event.is_owner.value();
+  if (move->is_arrived) {
+    succeed();
+  } else {
+    fail(event.is_owner ? Error{Fault::Internal,
+                                "a target does not own accounts that were cut over to it; their "
+                                "source keeps its copy"}
+                        : event.is_owner.error());
+    move->again_at = now + limits_.retry;
   }
   advance(now, out);
 }

@@ -9,6 +9,7 @@
 //   Begin at the target               read the moves again
 //   Copy, chunk upon chunk            a smaller chunk, after a pause
 //   CutOver: one order per account    read the moves again; who is not cut over begins anew
+//   Ask the target whether it owns    again: while it does not, the source keeps what it has
 //   Clean the source                  again
 //   End in the directory              read the moves again
 //
@@ -53,6 +54,7 @@ class Rebalancer {
   void on(const MoveTaken& event, Instant now, Effects& out);
   void on(const ArrivalBegun& event, Instant now, Effects& out);
   void on(const ChunkCopied& event, Instant now, Effects& out);
+  void on(const ArrivedChecked& event, Instant now, Effects& out);
   void on(const MoveCleaned& event, Instant now, Effects& out);
   void on(const MoveEnded& event, Instant now, Effects& out);
   void on(const RebalanceEnded& event, Instant now, Effects& out);
@@ -77,6 +79,7 @@ class Rebalancer {
     std::map<AccountId, Version> copied;  // of accounts that are not cut over
     std::map<OrderId, AccountId> orders;  // without an outcome yet
     int entries_max = 0;                  // of a chunk
+    bool is_arrived = false;              // the target has said that it owns all
     bool is_busy = false;                 // an effect is under way
     bool is_doubtful = false;             // the directory knows better
     Instant again_at;

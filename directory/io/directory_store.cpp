@@ -79,17 +79,35 @@ namespace {
 // A counter in a row, not a sequence: a sequence may give a number twice after a crash.
 constexpr auto kNextIncarnation =
     "with next as (update cluster set last_incarnation = last_incarnation + 1 "
-    "returning last_incarnation as id) insert into incarnations (id) select id from next "
-    "returning id";
+    "returning last_incarnation as number, id as cluster), "
+    "made as (insert into incarnations (id) select number from next returning id) "
+    "select made.id, next.cluster::text from made, next";
 }  // namespace
 
-asio::awaitable<Result<Incarnation>> DirectoryStore::next_incarnation() {
+asio::awaitable<Result<Start>> DirectoryStore::next_incarnation() {
   auto work = [](pqxx::connection& connection) {
     pqxx::nontransaction session(connection);
-    return Incarnation(session.exec(kNextIncarnation)[0][0].as<std::int64_t>());
+    const auto row = session.exec(kNextIncarnation)[0];
+    return Start{Incarnation(row[0].as<std::int64_t>()), row[1].as<std::string>()};
   };
   auto pending = pool_.run(std::move(work));
   co_return co_await std::move(pending);
+}
+
+namespace {
+std::string read_cluster_id(pqxx::connection& connection) {
+  pqxx::nontransaction session(connection);
+  return session.exec("select id::text from cluster")[0][0].as<std::string>();
+}
+}  // namespace
+
+Result<void> check_cluster_id(pqxx::connection& connection, const std::string& wanted) {
+  const auto found = platform::guarded([&] { return read_cluster_id(connection); });
+  if (!found) return found.error();
+  if (found.value() == wanted) return success();
+  return Error{Fault::Unavailable, "this directory is that of another cluster (" + found.value() +
+                                       "), not the one that this shard belongs to (" + wanted +
+                                       "): correct `directory:` in the config"};
 }
 
 namespace {

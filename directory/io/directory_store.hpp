@@ -32,7 +32,7 @@ struct ShardUsers {
 
 enum class AddShardOutcome {
   Added,
-  AlreadyExists,  // a shard of that name is in service with another agent or weight
+  AlreadyExists,  // a shard of that name is in service
   Unknown,        // `koshel init` has not registered a shard of that name
 };
 
@@ -42,6 +42,15 @@ struct NewUser {
   Route route;
 };
 
+// Of a coordinator.
+struct Start {
+  Incarnation incarnation;
+  std::string cluster_id;  // the same for ever, and no other directory's
+};
+
+// Unavailable unless it is the directory of the cluster with this id: another one, or none yet.
+Result<void> check_cluster_id(pqxx::connection& connection, const std::string& wanted);
+
 class DirectoryStore {
  public:
   explicit DirectoryStore(platform::PgPool& pool);
@@ -49,7 +58,7 @@ class DirectoryStore {
   // Error (Internal) with a sentence unless the database is a directory of this cluster at our
   // schema, on a server whose commits outlive a crash.
   boost::asio::awaitable<Result<void>> check(std::string cluster);
-  boost::asio::awaitable<Result<Incarnation>> next_incarnation();
+  boost::asio::awaitable<Result<Start>> next_incarnation();
 
   // Below, what has a deadline is Unavailable when it passes.
 

@@ -81,6 +81,12 @@ asio::awaitable<HttpResponse> AgentApi::handle(HttpRequest request) {
   // A page in a browser on this machine reaches a port of loopback, and says that it is one.
   if (request.header("origin") != nullptr) co_return text(403, "web pages may not call an agent");
   if (request.method != "POST") co_return text(405, "POST a message");
+  const auto& own = service_.setup().identity;
+  const auto* shard = request.header(messages::kShardHeader);
+  if (shard == nullptr || *shard != messages::shard_header(own.cluster_id, own.shard)) {
+    co_return text(421, "this is the agent of shard " + own.shard_name + " of cluster " +
+                            own.cluster + ": the message is for another one");
+  }
   auto pending = platform::with_points<"agent.serve">(post(path, std::move(request.body)));
   co_return co_await std::move(pending);
 }

@@ -68,7 +68,11 @@ AgentService::AgentService(asio::io_context& loop, Setup setup)
       moves_(loop.get_executor(), setup_.config.shard, session_name(Epoch(0)),
              platform::IdleLoss::Tell),
       control_(loop.get_executor(), control_config(setup_.config.shard), "koshel-agent-control"),
-      directory_(loop.get_executor(), setup_.config.directory, "koshel-agent-decisions"),
+      directory_(loop.get_executor(), setup_.config.directory, "koshel-agent-decisions",
+                 platform::IdleLoss::Reconnect,
+                 [wanted = setup_.identity.cluster_id](pqxx::connection& connection) {
+                   return directory::check_cluster_id(connection, wanted);
+                 }),
       log_(directory_),
       machine_(setup_.identity.shard, limits_of(setup_.config.agent, setup_.server)) {}
 

@@ -53,18 +53,24 @@ Result<ServerLimits> check_server(pqxx::connection& connection) {
 Result<Identity> read_identity(pqxx::connection& connection, const std::string& cluster,
                                const std::string& shard_name) {
   pqxx::nontransaction session(connection);
-  const auto rows = session.exec("select cluster, shard_name, shard_id from identity");
+  const auto rows = session.exec(
+      "select cluster, coalesce(cluster_id::text, ''), shard_name, shard_id from identity");
   if (rows.empty()) {
     return Error{Fault::Internal,
                  "this database is no shard yet: run `koshel init --config FILE` with a config "
                  "that names the directory and the shard"};
   }
   Identity identity{rows[0][0].as<std::string>(), rows[0][1].as<std::string>(),
-                    ShardId(rows[0][2].as<std::int32_t>())};
+                    rows[0][2].as<std::string>(), ShardId(rows[0][3].as<std::int32_t>())};
   if (identity.cluster != cluster || identity.shard_name != shard_name) {
     return Error{Fault::Internal, "this database belongs to shard " + identity.shard_name +
                                       " of cluster " + identity.cluster + ", the config says " +
                                       shard_name + " of " + cluster};
+  }
+  if (identity.cluster_id.empty()) {
+    return Error{Fault::Internal,
+                 "this database does not know its directory yet: run `koshel init --config FILE` "
+                 "with a config that names the directory and the shard"};
   }
   return identity;
 }

@@ -15,6 +15,7 @@ namespace koshel::agent {
 
 struct Identity {
   std::string cluster;
+  std::string cluster_id;  // of its directory
   std::string shard_name;
   ShardId shard;
 };

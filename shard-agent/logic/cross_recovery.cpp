@@ -2,6 +2,7 @@
 // when its database connection breaks.
 
 #include <algorithm>
+#include <cmath>
 
 #include "shard-agent/logic/cross_rounds.hpp"
 
@@ -33,7 +34,8 @@ void CrossRounds::on(const PreparedScanned& event, Effects& out) {
       round.state = State::Prepared;
       round.prepared_at_scan = event.scan;
     }
-    if (round.state == State::Prepared && age_seconds >= old) ask_log(id, round, out);
+    // Far below zero: the server's clock was set back since.
+    if (round.state == State::Prepared && std::abs(age_seconds) >= old) ask_log(id, round, out);
   }
   std::vector<RoundId> gone;
   for (const auto& [id, round] : rounds_) {

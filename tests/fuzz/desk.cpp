@@ -39,7 +39,8 @@ coordinator::Caller admin() {
 Desk::Desk(platform::AuthMode mode)
     : config_(config_of(mode)),
       directory_(loop_.get_executor(), config_.directory, "fuzz"),
-      service_(loop_, config_, nullptr, directory_, Incarnation(1), [](const std::string&) {}),
+      service_(loop_, config_, nullptr, directory_, {Incarnation(1), ""},
+               [](const std::string&) {}),
       api_({service_, service_.routes(), config_}, loop_.get_executor(), directory_,
            Incarnation(1)),
       access_store_(directory_, {}, directory::ProvenBy::Password),

@@ -131,10 +131,17 @@ Operation fences(DirectoryDatabase& db) {
       [](Session& s) { return s.log.fences(); });
 }
 
+boost::asio::awaitable<Result<Incarnation>> incarnation_of(
+    boost::asio::awaitable<Result<directory::Start>> pending) {
+  const auto start = co_await std::move(pending);
+  if (!start) co_return start.error();
+  co_return start.value().incarnation;
+}
+
 Operation next_incarnation(DirectoryDatabase& db) {
   return directory_operation(
       "next incarnation", [&db](Backend& b) { return db.next_incarnation(b); },
-      [](Session& s) { return s.store.next_incarnation(); });
+      [](Session& s) { return incarnation_of(s.store.next_incarnation()); });
 }
 
 Operation routes_by_name(DirectoryDraw& draw, DirectoryDatabase& db) {

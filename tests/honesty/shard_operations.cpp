@@ -18,7 +18,7 @@ std::string text_of_moving(const std::vector<agent::MovingAccount>& moving) {
 }
 
 const agent::Identity& identity() {
-  static const agent::Identity it{kCluster, "shard-1", kShard};
+  static const agent::Identity it{kCluster, "", "shard-1", kShard};
   return it;
 }
 

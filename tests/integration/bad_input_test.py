@@ -8,6 +8,7 @@ import urllib.parse
 import uuid
 
 from tests.support.api_case import BATCH_MAX, WORLD_MAX, ApiCase
+from tests.support.harness import Client
 
 
 class BadInputTest(ApiCase):
@@ -287,6 +288,15 @@ class BadInputTest(ApiCase):
                 while connection.recv(65536):
                     pass
         self.assertEqual(self.api.get("/healthz").status, 200)
+
+    def test_web_pages_are_turned_away(self):
+        user = self.api.user(self.name())["name"]
+        wish = {"from": "@world", "to": user, "amount": "1"}
+        reply = self.api.call("POST", "/v1/transfers", wish, Origin="https://example.org")
+        self.assertEqual((reply.status, reply.code), (403, "PERMISSION_DENIED"))
+        agent = Client(self.cluster.processes()["agent-1"]["url"])
+        self.addCleanup(agent.connection.close)
+        self.assertEqual(agent.call("POST", "/v1/rounds/local", {}, Origin="null").status, 403)
 
     def test_methods_of_a_path_are_named(self):
         user = self.api.user(self.name())["name"]

@@ -16,6 +16,7 @@ import uuid
 
 from tests.support.harness import BIN, Cluster, free_port, wait_until
 from tests.support.lossy_proxy import lossy_proxy
+from tests.support.psql import Psql
 
 USER_FIELDS = {
     "id",
@@ -862,7 +863,7 @@ class OperationTest(ConsoleCase):
             for word in (
                 "max_prepared_transactions",
                 "fsync",
-                "synchronous_commit",
+                "full_page_writes",
                 "clock",
                 "schema is up to date",
                 "version",
@@ -908,21 +909,25 @@ class OperationTest(ConsoleCase):
         )
 
     def test_a_directory_that_may_lose_commits_is_refused_and_named_by_the_doctor(self):
-        database = shared.sql("directory", "select current_database()")[0][0]
-        forget = f"alter database {database} reset synchronous_commit"
-        self.addCleanup(shared.sql, "directory", forget)
-        for value in ("off", "local"):
-            shared.sql("directory", f"alter database {database} set synchronous_commit = {value}")
-            ended = self.assert_ended(
-                shared.run("doctor", "--config", self.config("coordinator-1")), REFUSED, "fault(s) found"
-            )
-            self.assertIn(f"synchronous_commit = {value}: a crash of the machine loses", ended.stdout)
-            started = subprocess.run(
-                [str(BIN / "koshel-coordinator"), "--config", self.config("coordinator-1")],
-                capture_output=True, text=True, timeout=60,
-            )
-            self.assertNotEqual(started.returncode, 0)
-            self.assertIn(f"synchronous_commit is {value} on this server", started.stderr)
+        server = Psql(shared.processes()["directory"]["dsn"])
+        self.addCleanup(server.close)
+
+        def turn(fsync):
+            server.rows(f"alter system set fsync = {fsync}; select pg_reload_conf()")
+            wait_until(lambda: server.rows("show fsync") == [[fsync]], "the server has read it")
+
+        self.addCleanup(turn, "on")
+        turn("off")
+        ended = self.assert_ended(
+            shared.run("doctor", "--config", self.config("coordinator-1")), REFUSED, "fault(s) found"
+        )
+        self.assertIn("fsync = off: a crash of the machine loses", ended.stdout)
+        started = subprocess.run(
+            [str(BIN / "koshel-coordinator"), "--config", self.config("coordinator-1")],
+            capture_output=True, text=True, timeout=60,
+        )
+        self.assertNotEqual(started.returncode, 0)
+        self.assertIn("fsync is off on this server", started.stderr)
 
     def test_doctor_names_a_database_that_is_away_and_a_server_that_is_silent(self):
         port = free_port()

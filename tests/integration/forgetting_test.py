@@ -13,6 +13,17 @@ ON_SHARDS = ("applied_rounds", "round_fences", "holds")
 IN_DIRECTORY = ("decisions", "incarnations")
 
 
+class Messenger(Client):
+    """Says to an agent what a coordinator would; `shard` is whose agent it is to be."""
+
+    def __init__(self, url, shard):
+        super().__init__(url)
+        self.shard = shard
+
+    def post(self, path, body):
+        return super().post(path, body, Koshel_Shard=self.shard)
+
+
 class Session:
     """A session of psql that is given statements one at a time and need not wait for their end."""
 
@@ -114,7 +125,8 @@ class ForgettingTest(unittest.TestCase):
         shard = user["shard"]
         agent = next(process["url"] for name, process in self.cluster.processes().items()
                      if name == "agent-" + shard.rsplit("-", 1)[1])
-        return shard, Client(agent)
+        (cluster_id, shard_id), = self.cluster.sql(shard, "select cluster_id, shard_id from identity")
+        return shard, Messenger(agent, f"{cluster_id}/{shard_id}")
 
     def forgotten_rounds(self, shard):
         """One of an incarnation that lives, behind its fence, and one of an incarnation that is gone."""

@@ -110,6 +110,23 @@ void CoordinatorProcess::execute(coordinator::HandOver&& effect) {
   do_as_mover([this, effect] { hand_over(effect); });
 }
 
+void CoordinatorProcess::execute(coordinator::CheckArrived&& effect) {
+  do_as_mover([this, check = std::move(effect)] {
+    read_agent<messages::HeadsRead>(
+        check.target,
+        [accounts = check.accounts](AgentProcess& agent, auto reply) {
+          agent.read_heads(accounts, std::move(reply));
+        },
+        [this, move = check.move](Result<messages::HeadsRead> reply) {
+          if (!reply) return step(coordinator::ArrivedChecked{move, reply.error()});
+          const bool is_owner = std::ranges::none_of(
+              reply.value().heads, [](const auto& head) { return head == std::nullopt; });
+          if (!is_owner) world_.reached("mover: a target does not own what was cut over to it");
+          step(coordinator::ArrivedChecked{move, is_owner});
+        });
+  });
+}
+
 void CoordinatorProcess::execute(coordinator::CleanMove&& effect) {
   do_as_mover([this, clean = std::move(effect)] {
     read_agent<messages::MoveCleaned>(

@@ -88,6 +88,7 @@ class CoordinatorProcess final : public Process {
   void execute(coordinator::TakeLeftovers&& effect);
   void execute(coordinator::BeginArrival&& effect);
   void execute(coordinator::CopyChunk&& effect);
+  void execute(coordinator::CheckArrived&& effect);
   void execute(coordinator::CleanMove&& effect);
   void execute(coordinator::EndMove&& effect);
   void execute(coordinator::EndRebalance&& effect);

@@ -87,7 +87,7 @@ asio::awaitable<Checked<directory::LoginAttempt>> AccessApi::begin(directory::Lo
   co_return std::move(attempt.value());
 }
 
-AccessApi::Proven<directory::PasswordProof> AccessApi::prove(WorkPool::Place place,
+AccessApi::Proven<directory::PasswordProof> AccessApi::prove(platform::WorkPool::Place place,
                                                              directory::LoginSource source,
                                                              std::string password,
                                                              Instant deadline) {

@@ -4,9 +4,9 @@
 
 #include "coordinator/io/api/context.hpp"
 #include "coordinator/io/api/gate.hpp"
+#include "coordinator/io/api/ldap_pool.hpp"
 #include "coordinator/io/api/note.hpp"
 #include "coordinator/io/api/password_pool.hpp"
-#include "coordinator/io/ldap/ldap_pool.hpp"
 
 namespace koshel::coordinator {
 
@@ -41,8 +41,9 @@ class AccessApi {
   // The attempt is counted and may be looked at. RATE_LIMITED.
   boost::asio::awaitable<Checked<directory::LoginAttempt>> begin(directory::LoginSource source,
                                                                  bool has_place, Instant deadline);
-  Proven<directory::PasswordProof> prove(WorkPool::Place place, directory::LoginSource source,
-                                         std::string password, Instant deadline);
+  Proven<directory::PasswordProof> prove(platform::WorkPool::Place place,
+                                         directory::LoginSource source, std::string password,
+                                         Instant deadline);
   Proven<directory::Session> open_by_password(directory::NewSession session, std::string password,
                                               Instant deadline);
   Proven<directory::Session> open_by_ldap(directory::NewSession session, std::string password,

@@ -1,5 +1,7 @@
 // Api::metrics: what Prometheus reads.
 
+#include <set>
+
 #include "coordinator/io/api/api.hpp"
 #include "platform/metrics.hpp"
 
@@ -51,8 +53,11 @@ std::string Api::metrics() const {
         .counter("ldap_questions_total", kHelp, number(ldap_->counts().unavailable),
                  {{"outcome", "unavailable"}});
   }
+  std::set<std::string> told;  // one file may be shown to clients and agents alike
   for (const auto& shown : context_.certificates) {
-    if (const auto end = shown->valid_until()) page.certificate(shown->options().cert_file, *end);
+    const auto& file = shown->options().cert_file;
+    const auto end = shown->valid_until();
+    if (end && told.insert(file).second) page.certificate(file, *end);
   }
   return page.text();
 }

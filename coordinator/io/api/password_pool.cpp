@@ -22,7 +22,7 @@ PasswordPool::PasswordPool(asio::any_io_executor loop, const platform::PasswordC
       nobodys_hash_(platform::hash_password(platform::random_secret(18), config)),
       pool_(std::move(loop), {config.threads, config.waiting_max}) {}
 
-asio::awaitable<PasswordPool::Verdict> PasswordPool::check(WorkPool::Place place,
+asio::awaitable<PasswordPool::Verdict> PasswordPool::check(platform::WorkPool::Place place,
                                                            directory::LoginAttempt attempt,
                                                            std::string password) {
   if (attempt.password_hash.empty()) attempt.password_hash = nobodys_hash_;
@@ -42,7 +42,8 @@ asio::awaitable<PasswordPool::Verdict> PasswordPool::check(WorkPool::Place place
   co_return std::move(*answer);
 }
 
-asio::awaitable<std::string> PasswordPool::hash(WorkPool::Place place, std::string password) {
+asio::awaitable<std::string> PasswordPool::hash(platform::WorkPool::Place place,
+                                                std::string password) {
   auto work = [password = std::move(password), config = config_]() mutable {
     lower_priority();
     auto text = platform::hash_password(password, config);

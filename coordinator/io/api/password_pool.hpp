@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "coordinator/io/api/work_pool.hpp"
 #include "directory/io/access_store.hpp"
 #include "platform/password_hash.hpp"
+#include "platform/work_pool.hpp"
 
 namespace koshel::coordinator {
 
@@ -15,8 +15,8 @@ class PasswordPool {
   PasswordPool(boost::asio::any_io_executor loop, const platform::PasswordConfig& config);
 
   // Null: none is left.
-  WorkPool::Place reserve() { return pool_.reserve(); }
-  WorkPool::Place reserve_for_stranger(const std::string& address) {
+  platform::WorkPool::Place reserve() { return pool_.reserve(); }
+  platform::WorkPool::Place reserve_for_stranger(const std::string& address) {
     return pool_.reserve_for_stranger(address);
   }
 
@@ -25,15 +25,15 @@ class PasswordPool {
     std::string new_hash;  // for the same password, when the old one's parameters are not today's
   };
   // Without a password of its own a name is never right, in the time that `attempt`'s hash takes.
-  boost::asio::awaitable<Verdict> check(WorkPool::Place place, directory::LoginAttempt attempt,
-                                        std::string password);
+  boost::asio::awaitable<Verdict> check(platform::WorkPool::Place place,
+                                        directory::LoginAttempt attempt, std::string password);
   // Empty: the memory cannot be had.
-  boost::asio::awaitable<std::string> hash(WorkPool::Place place, std::string password);
+  boost::asio::awaitable<std::string> hash(platform::WorkPool::Place place, std::string password);
 
  private:
   platform::PasswordConfig config_;
   std::string nobodys_hash_;  // where no name has a password yet
-  WorkPool pool_;
+  platform::WorkPool pool_;
 };
 
 }  // namespace koshel::coordinator

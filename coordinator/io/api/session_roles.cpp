@@ -59,8 +59,9 @@ std::shared_ptr<SessionRoles::LookUp> SessionRoles::begin(const std::string& nam
   return begun;
 }
 
-asio::awaitable<void> SessionRoles::run(std::shared_ptr<LookUp> look_up, WorkPool::Place place,
-                                        std::string name, Instant deadline) {
+asio::awaitable<void> SessionRoles::run(std::shared_ptr<LookUp> look_up,
+                                        platform::WorkPool::Place place, std::string name,
+                                        Instant deadline) {
   auto asking = ask(std::move(place), name, deadline);
   auto outcome = co_await std::move(asking);
   under_way_.erase(name);
@@ -68,7 +69,7 @@ asio::awaitable<void> SessionRoles::run(std::shared_ptr<LookUp> look_up, WorkPoo
   look_up->over.cancel();
 }
 
-asio::awaitable<Checked<Roles>> SessionRoles::ask(WorkPool::Place place, std::string name,
+asio::awaitable<Checked<Roles>> SessionRoles::ask(platform::WorkPool::Place place, std::string name,
                                                   Instant deadline) {
   const auto asked = std::chrono::steady_clock::now();
   auto looking = ldap_.look_up(std::move(place), name, deadline);

@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "coordinator/io/ldap/ldap_pool.hpp"
+#include "coordinator/io/api/ldap_pool.hpp"
 #include "directory/io/access_store.hpp"
 #include "platform/config.hpp"
 
@@ -31,9 +31,9 @@ class SessionRoles {
 
   // Null: too many are under way.
   std::shared_ptr<LookUp> begin(const std::string& name);
-  boost::asio::awaitable<void> run(std::shared_ptr<LookUp> look_up, WorkPool::Place place,
+  boost::asio::awaitable<void> run(std::shared_ptr<LookUp> look_up, platform::WorkPool::Place place,
                                    std::string name, Instant deadline);
-  boost::asio::awaitable<Checked<Roles>> ask(WorkPool::Place place, std::string name,
+  boost::asio::awaitable<Checked<Roles>> ask(platform::WorkPool::Place place, std::string name,
                                              Instant deadline);
 
   boost::asio::any_io_executor loop_;

@@ -97,7 +97,7 @@ asio::awaitable<std::optional<Problem>> ShardsApi::check_agent(std::string url, 
   if (target.value().is_tls != context_.config.coordinator.agent_tls.is_on()) {
     co_return Problem{ProblemCode::ValidationError, kAgentUrlRule};
   }
-  const auto agent = context_.service.shards().connect(target.value());
+  const auto agent = context_.service.shards().connect(target.value(), std::nullopt);
   auto pending = agent->status(deadline);
   const auto status = co_await std::move(pending);
   if (!status) {

@@ -120,6 +120,13 @@ TEST(Recovery, ReleasesWhatSomebodyElseSettledAndForgetsItsHeads) {
   EXPECT_EQ(only<ForgetHolds>(later).rounds, (std::vector{round_of(1)}));
 }
 
+TEST(Recovery, AsksWhenTheServersClockWasSetBack) {
+  ServingAgent agent;
+  agent.prepare(1, {anna_pays(5)});
+  EXPECT_FALSE(has<AskDecision>(agent.scan({{round_of(1), -kOld / 2}})));
+  EXPECT_TRUE(has<AskDecision>(agent.scan({{round_of(1), -3600}})));
+}
+
 TEST(Recovery, ReleasesTheKeysOfWhatSomebodyElseSettled) {
   ServingAgent agent;
   const auto transfer = make_keyed({kAnna, kAway, 5});

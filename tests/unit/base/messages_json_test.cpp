@@ -214,10 +214,5 @@ TEST(MessageText, OfAnyBytesGivesAMessageThatCanBeRead) {
   }
 }
 
-TEST(RoundFault, HasAWordForPeople) {
-  EXPECT_EQ(to_string(RoundFault::OldEpoch), "old epoch");
-  EXPECT_EQ(to_string(RoundFault::Unavailable), "unavailable");
-}
-
 }  // namespace
 }  // namespace koshel::messages

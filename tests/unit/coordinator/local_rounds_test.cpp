@@ -272,13 +272,17 @@ TEST(LocalRounds, AsksOnceMoreForWhatCouldNotBeFound) {
   EXPECT_EQ(driver.take_one<FindOrder>().order, finds[0].order);
 }
 
-TEST(LocalRounds, SetsLimitsAgainWhenItIsUnknownWhatTheyBrought) {
+TEST(LocalRounds, DoesNotSetLimitsAgainOverWhatWasSetAfterThem) {
   CoordinatorDriver driver;
   const auto sent = lose(driver, {limits(101)});
+  const auto later = driver.submit(limits(101));
   say_applied(driver, sent.round);
+  driver.pass(milliseconds(50));
   EXPECT_TRUE(driver.take<FindOrder>().empty());
-  const auto again = driver.sent_one<messages::LocalRound>();
-  EXPECT_TRUE(std::holds_alternative<messages::LimitChange>(again.message.orders.at(0).what));
+  const auto next = driver.sent_one<messages::LocalRound>();
+  EXPECT_EQ(next.message.orders.size(), 1U) << "the later one alone";
+  EXPECT_FALSE(driver.is_answered(later));
+  EXPECT_EQ(driver.answered(), 1U);
 }
 
 TEST(LocalRounds, SendsTheShardNothingWhileItIsAskedAndGoesOnAfterwards) {

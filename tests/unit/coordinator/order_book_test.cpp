@@ -50,6 +50,18 @@ TEST(OrderBook, KeepsWhatTouchesASuspectShardApartFromTheOthers) {
   EXPECT_EQ(book.take(with_third, Sequence(3), 9, kStart), (Ids{1, 3}));
 }
 
+TEST(OrderBook, BoundsTheBytesOfARound) {
+  OrderBook book({});
+  for (OrderId id = 1; id <= 2000; ++id) {
+    auto order = transfer({101, 102});
+    std::get<TransferOrder>(order).transfer.metadata = std::string(4096, '\\');
+    book.submit(id, order, kLate, kStart);
+  }
+  const auto first = book.take(kLocal, kRound, 2000, kStart).size();
+  EXPECT_GT(first, 500U);
+  EXPECT_LT(first * 2 * 4096, std::size_t{16} << 20) << "an agent reads no more";
+}
+
 TEST(OrderBook, HoldsEveryAccountOfAnOrderButWorld) {
   using Accounts = std::vector<AccountId>;
   EXPECT_EQ(accounts_of(transfer({101, 201})), (Accounts{AccountId(101), AccountId(201)}));

@@ -122,7 +122,18 @@ class Rebalancing : public testing::Test {
     begin();
     copy({.is_complete = true});
   }
+  void arrive(bool is_owner = true) {
+    const auto check = driver.take_one<CheckArrived>();
+    driver.give(ArrivedChecked{check.move, is_owner});
+  }
+  bool cleans_nothing() {
+    return driver.take<CheckArrived>().empty() && driver.take<CleanMove>().empty();
+  }
+  // At the source after the target has said that it owns the accounts.
   CleanMove clean(bool is_complete = true) {
+    for (const auto& check : driver.take<CheckArrived>()) {
+      driver.give(ArrivedChecked{check.move, true});
+    }
     auto effect = driver.take_one<CleanMove>();
     driver.give(MoveCleaned{effect.clean.move, messages::MoveCleaned{is_complete}});
     return effect;

@@ -17,7 +17,7 @@ class MoveSteps : public Rebalancing {
     driver.pass(time - Duration(1));
     EXPECT_TRUE(driver.take<BeginArrival>().empty());
     EXPECT_TRUE(driver.take<CopyChunk>().empty());
-    EXPECT_TRUE(driver.take<CleanMove>().empty());
+    EXPECT_TRUE(cleans_nothing());
     EXPECT_TRUE(driver.take<EndMove>().empty());
     EXPECT_TRUE(driver.sent<messages::Reserve>().empty());
     driver.pass(Duration(1));
@@ -70,7 +70,7 @@ TEST_F(MoveSteps, FollowOneAnother) {
     driver.reply_prepare(round, shard, prepared_of(shard, 2));
   }
   driver.give(UsersMoved{round, MoveUsersOutcome::Moved});
-  EXPECT_TRUE(driver.take<CleanMove>().empty());
+  EXPECT_TRUE(cleans_nothing());
   for (const auto shard : {kSource, kTarget}) {
     driver.reply_settle(round, shard, messages::SettleOutcome::Settled);
   }
@@ -97,6 +97,24 @@ TEST_F(MoveSteps, GoOnWhereTheyWereLeft) {
   cut_over();
   EXPECT_EQ(clean().clean.accounts, accounts({101, 102}));
   EXPECT_EQ(end().accounts, accounts({101, 102}));
+}
+
+TEST_F(MoveSteps, DeleteNothingAtTheSourceThatTheTargetDoesNotOwn) {
+  hold_the_last({open_move(kMove, {}, {101, 102})});
+  const auto check = driver.take_one<CheckArrived>();
+  EXPECT_EQ(check.target, kTarget);
+  EXPECT_EQ(check.accounts, accounts({101, 102}));
+  for (const auto& reply : {Result<bool>(false), Result<bool>(unreachable())}) {
+    driver.give(ArrivedChecked{kMove, reply});
+    EXPECT_TRUE(cleans_nothing());
+    driver.pass(kRebalanceLimits.retry);
+    answer_beat();
+    EXPECT_EQ(driver.take_one<CheckArrived>().move, kMove) << "it is asked again";
+  }
+  driver.give(ArrivedChecked{kMove, true});
+  EXPECT_EQ(clean(false).shard, kSource);
+  driver.pass(kRebalanceLimits.retry);
+  clean_and_end();
 }
 
 TEST_F(MoveSteps, OfSeveralMovesDoNotWaitForEachOther) {
@@ -207,7 +225,7 @@ TEST_F(MoveSteps, ReadWhatBecameOfACutOverWhoseOutcomeIsNotKnown) {
   read({open_move(kMove, {}, {101})});  // decided by now; the reply is not here yet
   expect_nothing_for(kRebalanceLimits.retry);
   driver.give(UsersMoved{round.round, MoveUsersOutcome::Moved});
-  EXPECT_EQ(driver.take_one<CleanMove>().shard, kSource);
+  EXPECT_EQ(clean().shard, kSource);
 }
 
 TEST_F(MoveSteps, AreReadAgainWhenTheDirectoryDoesNotBelieveThem) {
@@ -232,6 +250,7 @@ TEST_F(MoveSteps, CleanChunkUponChunk) {
 
 TEST_F(MoveSteps, CleanAgainAfterAFailure) {
   hold_the_last({open_move(kMove, {}, {101})});
+  arrive();
   for (const auto& error : {lost(), unreachable()}) {
     driver.take_one<CleanMove>();
     driver.give(MoveCleaned{kMove, error});
@@ -300,11 +319,11 @@ TEST_F(MoveSteps, TakeNoOutcomeOfBeforeTheRebalanceWasLost) {
   driver.take_one<BeginArrival>();
   driver.give(UsersMoved{round.round, MoveUsersOutcome::Moved});
   driver.settle_all(round);
-  EXPECT_TRUE(driver.take<CleanMove>().empty());
+  EXPECT_TRUE(cleans_nothing());
   driver.give(ArrivalBegun{kMove, messages::ArrivalBegun{false, {}}});
   read({open_move(kMove, {}, {101})});
   driver.pass(kRebalanceLimits.retry);
-  EXPECT_EQ(driver.take_one<CleanMove>().shard, kSource);
+  EXPECT_EQ(clean().shard, kSource);
 }
 
 class CrowdedMoveSteps : public MoveSteps {
@@ -316,7 +335,7 @@ TEST_F(CrowdedMoveSteps, CutOverOneAfterAnotherWhenTooManyOrdersWait) {
   hold_the_last({open_move(kMove, {101, 102})});
   begin_and_copy();
   cut_over();
-  EXPECT_TRUE(driver.take<CleanMove>().empty());
+  EXPECT_TRUE(cleans_nothing());
   cut_over();
   EXPECT_EQ(clean().clean.accounts, accounts({101, 102}));
 }
@@ -348,7 +367,11 @@ TEST_F(MoveSteps, StopBeforeTheNextWhenPausedAndGoOnWhenResumed) {
   turn_to(RebalanceState::Running);
   turn_to(RebalanceState::Paused);
   cut_over();
-  EXPECT_TRUE(driver.take<CleanMove>().empty());
+  EXPECT_TRUE(cleans_nothing());
+  turn_to(RebalanceState::Running);
+  turn_to(RebalanceState::Paused);
+  arrive();
+  EXPECT_TRUE(cleans_nothing());
   turn_to(RebalanceState::Running);
   turn_to(RebalanceState::Paused);
   clean();
@@ -424,7 +447,7 @@ TEST_F(MoveSteps, AreUndoneOnlyWhenNoRoundIsUnderWay) {
     begin_and_copy();
     const auto round = bring_to_decision();
     turn_to(RebalanceState::Cancelling);
-    EXPECT_TRUE(driver.take<CleanMove>().empty());
+    EXPECT_TRUE(cleans_nothing());
     if (is_cut_over) {
       driver.give(UsersMoved{round.round, MoveUsersOutcome::Moved});
       driver.settle_all(round);

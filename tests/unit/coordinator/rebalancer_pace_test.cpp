@@ -73,7 +73,7 @@ TEST_F(MovesBesideOrders, CutAFewUsersOverAtATime) {
   hold_the_last({open_move(kMove, {101, 102})});
   begin_and_copy();
   cut_over();  // within no time, so that there is nothing to rest from
-  EXPECT_TRUE(driver.take<CleanMove>().empty()) << "one is still to be cut over";
+  EXPECT_TRUE(cleans_nothing()) << "one is still to be cut over";
   cut_over();
   const auto cleaning = clean();
   EXPECT_EQ(cleaning.clean.accounts, accounts({101, 102}));

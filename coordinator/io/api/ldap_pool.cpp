@@ -1,4 +1,4 @@
-#include "coordinator/io/ldap/ldap_pool.hpp"
+#include "coordinator/io/api/ldap_pool.hpp"
 
 #include "platform/password_hash.hpp"
 
@@ -19,7 +19,7 @@ LdapPool::Answer LdapPool::note(const std::optional<LdapPeople::Answer>& answer)
   return answer->value();
 }
 
-asio::awaitable<LdapPool::Answer> LdapPool::prove(WorkPool::Place place, std::string name,
+asio::awaitable<LdapPool::Answer> LdapPool::prove(platform::WorkPool::Place place, std::string name,
                                                   std::string password, Instant deadline) {
   auto work = [this, name = std::move(name), password = std::move(password), deadline]() mutable {
     auto answer = people_.prove(name, password, deadline);
@@ -31,8 +31,8 @@ asio::awaitable<LdapPool::Answer> LdapPool::prove(WorkPool::Place place, std::st
   co_return note(answer);
 }
 
-asio::awaitable<LdapPool::Answer> LdapPool::look_up(WorkPool::Place place, std::string name,
-                                                    Instant deadline) {
+asio::awaitable<LdapPool::Answer> LdapPool::look_up(platform::WorkPool::Place place,
+                                                    std::string name, Instant deadline) {
   auto work = [this, name = std::move(name), deadline] { return people_.look_up(name, deadline); };
   auto pending = pool_.run(std::move(place), std::move(work), deadline);
   const auto answer = co_await std::move(pending);

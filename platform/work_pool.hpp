@@ -17,7 +17,7 @@
 
 #include "base/time.hpp"
 
-namespace koshel::coordinator {
+namespace koshel::platform {
 
 class WorkPool {
  public:
@@ -105,4 +105,4 @@ auto WorkPool::run(Place place, Work work, Instant deadline)
   co_return std::move(job->answer);
 }
 
-}  // namespace koshel::coordinator
+}  // namespace koshel::platform

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "coordinator/io/api/problem.hpp"
-#include "coordinator/io/api/work_pool.hpp"
 #include "coordinator/io/ldap/ldap_people.hpp"
+#include "platform/work_pool.hpp"
 
 namespace koshel::coordinator {
 
@@ -15,17 +15,18 @@ class LdapPool {
   LdapPool(boost::asio::any_io_executor loop, const platform::LdapConfig& config)
       : people_(config), pool_(std::move(loop), {config.connections, config.waiting_max}) {}
 
-  WorkPool::Place reserve() { return pool_.reserve(); }  // null: none is left
-  WorkPool::Place reserve_for_stranger(const std::string& address) {
+  platform::WorkPool::Place reserve() { return pool_.reserve(); }  // null: none is left
+  platform::WorkPool::Place reserve_for_stranger(const std::string& address) {
     return pool_.reserve_for_stranger(address);
   }
 
   // Null: nobody, or the password is wrong. DIRECTORY_UNAVAILABLE.
   using Answer = Checked<std::optional<Roles>>;
-  boost::asio::awaitable<Answer> prove(WorkPool::Place place, std::string name,
+  boost::asio::awaitable<Answer> prove(platform::WorkPool::Place place, std::string name,
                                        std::string password, Instant deadline);
   bool can_look_up() const { return people_.can_look_up(); }
-  boost::asio::awaitable<Answer> look_up(WorkPool::Place place, std::string name, Instant deadline);
+  boost::asio::awaitable<Answer> look_up(platform::WorkPool::Place place, std::string name,
+                                         Instant deadline);
 
   struct Counts {
     std::int64_t answered = 0;
@@ -37,7 +38,7 @@ class LdapPool {
   Answer note(const std::optional<LdapPeople::Answer>& answer);
 
   LdapPeople people_;
-  WorkPool pool_;
+  platform::WorkPool pool_;
   Counts counts_;
 };
 
