@@ -283,6 +283,29 @@ Outcome<void> initialise(const platform::Config& config, const Report& report) {
   return success();
 }
 
+Outcome<bool> is_of_removed_shard(const platform::Config& config) {
+  const auto shard = platform::connect(config.shard, kApplication);
+  if (!shard) return false;  // it is not created yet
+  const auto id = platform::guarded([&] {
+    pqxx::nontransaction session(*shard.value());
+    const bool is_there =
+        session.exec("select to_regclass('identity') is not null")[0][0].as<bool>();
+    const auto rows = is_there ? session.exec("select shard_id from identity") : pqxx::result();
+    return rows.empty() ? std::optional<int>() : std::optional(rows[0][0].as<int>());
+  });
+  if (!id) return failure_at(config.shard, id.error());
+  if (!id.value()) return false;
+  KOSHEL_TRY(const auto directory, platform::connect(config.directory, kApplication));
+  const auto is_known = platform::guarded([&] {
+    pqxx::nontransaction session(*directory);
+    return session
+        .exec_params("select exists (select from shards where id = $1)", *id.value())[0][0]
+        .as<bool>();
+  });
+  if (!is_known) return failure_at(config.directory, is_known.error());
+  return !is_known.value();
+}
+
 Outcome<std::optional<std::string>> make_admin(const platform::Config& config,
                                                const std::string& name) {
   if (sodium_init() < 0) {

@@ -9,6 +9,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "cli/api_client.hpp"
@@ -153,7 +154,7 @@ std::string Cluster::log_says(const ProcessSpec& spec) const {
   return "; its log says:" + log_tail(state_.log_of(spec), log_from_.at(spec.name));
 }
 
-Outcome<void> Cluster::start_all(const std::vector<ProcessSpec>& specs) {
+Outcome<void> Cluster::start_all(std::vector<ProcessSpec> specs) {
   KOSHEL_TRY(start_role(specs, ProcessRole::Postgres));
   KOSHEL_TRY(initialise_shards(specs));
   KOSHEL_TRY(start_role(specs, ProcessRole::ShardAgent));
@@ -301,15 +302,36 @@ Outcome<void> Cluster::wait_until_serving(const ProcessSpec& spec) {
   }
 }
 
-Outcome<void> Cluster::initialise_shards(const std::vector<ProcessSpec>& specs) {
+Outcome<void> Cluster::initialise_shards(std::vector<ProcessSpec>& specs) {
+  std::set<std::string> removed;
   for (const auto& spec : specs) {
     if (spec.role != ProcessRole::ShardAgent || is_running(spec)) continue;
     KOSHEL_TRY(write_config(spec));
     const auto config = platform::load_config(state_.config_of(spec).string());
     if (!config) return Failure(ExitCode::Usage, config.error().context);
-    KOSHEL_TRY(initialise(config.value(), [](std::string_view) {}));
+    KOSHEL_TRY(const bool is_removed, is_of_removed_shard(config.value()));
+    if (is_removed) {
+      removed.insert(spec.shard);
+    } else {
+      KOSHEL_TRY(initialise(config.value(), [](std::string_view) {}));
+    }
+  }
+  std::erase_if(specs, [&](const auto& spec) { return removed.contains(spec.shard); });
+  for (const auto& shard : removed) {
+    KOSHEL_TRY(forget_shard(shard));
   }
   return success();
+}
+
+// Its data stay where they are, until the cluster is destroyed.
+Outcome<void> Cluster::forget_shard(const std::string& shard) {
+  say(shard + " was removed from the cluster: its processes are not started any more");
+  const auto is_its = [&](const auto& spec) { return spec.shard == shard; };
+  for (const auto& spec : state_.processes) {
+    if (is_its(spec)) stop(spec);
+  }
+  std::erase_if(state_.processes, is_its);
+  return state_.save();
 }
 
 Outcome<std::optional<FirstAdmin>> Cluster::bring_into_service() {

@@ -62,14 +62,15 @@ class Cluster {
  private:
   explicit Cluster(ClusterState state) : state_(std::move(state)) {}
 
-  Outcome<void> start_all(const std::vector<ProcessSpec>& specs);
+  Outcome<void> start_all(std::vector<ProcessSpec> specs);
   Outcome<void> start_role(const std::vector<ProcessSpec>& specs, ProcessRole role);
   Outcome<void> start(const ProcessSpec& spec);
   std::string log_says(
       const ProcessSpec& spec) const;  // since its start, for the end of a sentence
   bool is_worth_starting_again(const ProcessSpec& spec) const;
   Outcome<void> wait_until_serving(const ProcessSpec& spec);
-  Outcome<void> initialise_shards(const std::vector<ProcessSpec>& specs);
+  Outcome<void> initialise_shards(std::vector<ProcessSpec>& specs);  // those removed go from it
+  Outcome<void> forget_shard(const std::string& shard);
   Outcome<std::optional<FirstAdmin>> bring_into_service();
   Outcome<void> register_shards(ApiClient& client);
   Outcome<void> write_config(const ProcessSpec& spec) const;

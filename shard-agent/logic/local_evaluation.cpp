@@ -49,6 +49,7 @@ LocalAnswer LocalEvaluation::answer(const messages::LimitChange& change) {
   const bool has_new_status = change.status && *change.status != head->status;
   if (has_new_limits) draft_.set_limits(change.account, {min, max, change.asked_by});
   if (has_new_status) draft_.set_status(change.account, {*change.status, change.asked_by});
+  if (!has_new_limits && !has_new_status) has_answered_unwritten_ = true;
   return messages::Changed{*draft_.head(change.account)};
 }
 

@@ -22,6 +22,9 @@ class LocalEvaluation {
   messages::LocalAnswer answer(const messages::LimitChange& change);
   messages::LocalAnswer answer(const messages::RememberRefusal& remember);
 
+  // Of limits that are as they are to be: done, though no append will hold the head against it.
+  bool has_answered_unwritten() const { return has_answered_unwritten_; }
+
  private:
   std::optional<messages::LocalAnswer> answer_of_key(const Transfer& transfer);
 
@@ -29,6 +32,7 @@ class LocalEvaluation {
   const StoredByKey& stored_;
   boost::unordered_flat_map<TransferId, bool, std::hash<TransferId>> seen_;
   Timestamp at_;
+  bool has_answered_unwritten_ = false;
 };
 
 }  // namespace koshel::agent

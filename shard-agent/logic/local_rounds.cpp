@@ -166,12 +166,13 @@ void LocalRounds::evaluate(RoundId id, Round& round, const StateRead& reading, c
         std::visit([&](const auto& what) { return evaluation.answer(what); }, slot.order.what);
   }
   draft.drop_unused_worlds();
-  if (!draft.is_empty()) {
+  const bool is_sure = !draft.is_empty() && !evaluation.has_answered_unwritten();
+  if (round.has_remembered && !is_sure) {
+    read_anew(id, round, now, out);  // the memory may be that of an agent whose time is over
+  } else if (!draft.is_empty()) {
     round.heads_after = draft.heads_after();
     round.state = State::Appending;
     out.emplace_back(Append{draft.take_batch(id, memory_.epoch, now.calendar)});
-  } else if (round.has_remembered) {
-    read_anew(id, round, now, out);  // the memory may be that of an agent whose time is over
   } else {
     succeed(id, out);
   }

@@ -98,16 +98,19 @@ class IdentityTest(ApiCase):
         (incarnation,), = self.cluster.sql("directory", "select max(id) from incarnations")
         (shard_id,), = self.cluster.sql("shard-1", "select shard_id from identity")
         gid = f"koshel:koshel:{incarnation}:{10**12}:{shard_id}"
-        database.rows(f"begin; create table prepared_by_hand (); prepare transaction '{gid}'")
         count = f"select count(*) from pg_prepared_xacts where gid = '{gid}'"
 
         def change(text):
             before, after = text.split("shard:", 1)
             return before.replace(self.port_of("directory"), self.port_of("directory", stranger)) + "shard:" + after
 
-        with cluster() as stranger, OtherAgent(self.cluster, "agent-1", change) as agent:
-            wait_until(lambda: agent.has_said("is that of another cluster"), agent.log.read_text)
-            self.assertEqual(database.rows(count), [["1"]])
+        with cluster() as stranger:
+            agent = OtherAgent(self.cluster, "agent-1", change)
+            agent.end_own()  # which would have it decided
+            database.rows(f"begin; create table prepared_by_hand (); prepare transaction '{gid}'")
+            with agent:
+                wait_until(lambda: agent.has_said("is that of another cluster"), agent.log.read_text)
+                self.assertEqual(database.rows(count), [["1"]])
         wait_until(lambda: database.rows(count) == [["0"]], "its own directory decides")
 
 

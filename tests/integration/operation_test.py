@@ -49,6 +49,7 @@ class OperationTest(ApiCase):
             ("PUT", "/v1/admin/roles/{name}"): ({"roles": ["teller"]}, 400),
             ("POST", "/v1/admin/tokens"): ({"label": "robot", "roles": ["teller"]}, 400),
             ("DELETE", "/v1/admin/tokens/{id}"): (None, 404),
+            ("DELETE", "/v1/admin/sessions/{name}"): (None, 400),
         }
         for path, method in itertools.product(("/healthz", "/readyz", "/metrics", "/openapi.yaml"),
                                               ("GET", "HEAD")):

@@ -56,7 +56,7 @@ class ApiTest(unittest.TestCase):
                 stranger.get("/readyz")
         name = f"anna-{server.port}"
         for words in (("user", "add", "-n", name, "--max", "100", "-c", "10"), ("get", "-n", name),
-                      ("bench", "--users", "2", "--seconds", "0.2", "--warm-up", "0")):
+                      ("bench", "--users", "2", "--seconds", "1", "--warm-up", "0")):
             done = self.koshel("--server", server.url, *words, ca=self.ca)
             self.assertEqual(done.returncode, 0, done.stderr)
         done = self.koshel("--server", server.url, "--ca-file", str(self.ca.cert), "get", "-n", name)

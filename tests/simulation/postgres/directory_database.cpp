@@ -64,7 +64,11 @@ Task<Decision> DirectoryDatabase::decide(Backend& backend, RoundId round, Decisi
       ++verdict->asked;
       outcome = verdict->is_commit ? Decision::Commit : Decision::Abort;
     }
-    if (!fence) co_await cluster.lock(backend, 0);
+    if (!fence) {
+      const Incarnation last(cluster.read(backend, 0)->last_incarnation);
+      if (last < round.incarnation) throw SqlError{"KO014", "an incarnation of another directory"};
+      co_await cluster.lock(backend, 0);
+    }
   } else {
     Verdict wanted{wish == Decision::Commit, std::move(participants), 0};
     const auto verdict = co_await ask(backend, round, wanted);

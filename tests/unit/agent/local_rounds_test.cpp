@@ -85,6 +85,20 @@ TEST(LocalRounds, ReadBeforeTheySayWhatOnlyTheMemorySpeaksFor) {
             (CountedHead{kAnna, Version(7), Money(500)}));
 }
 
+TEST(LocalRounds, ReadBeforeTheySayThatAnAccountIsAsItIsToBe) {
+  ServingAgent agent;
+  agent.run_local(1, {pay({kAnna, kBert, 50}), pay({kBert, kCleo, 1})});
+  agent.owned[kAnna] = make_head({.balance = 50, .version = 7});  // a newer agent wrote
+  const messages::LocalOrder unchanged{messages::LimitChange{kAnna, {}, {}, AccountStatus::Active},
+                                       0};
+  const auto doubtful = agent.start_local(2, {unchanged, pay({kBert, kCleo, 1})});
+  EXPECT_FALSE(has<Append>(doubtful)) << "it would not look at the account";
+  agent.read(doubtful);
+  const auto answers =
+      as<messages::LocalRoundDone>(reply_in<LocalReply>(agent.append_done(2))).answers;
+  EXPECT_EQ(as<messages::Changed>(answers.at(0)).head.version, Version(7));
+}
+
 TEST(LocalRounds, EndAtOnceWithoutOrders) {
   ServingAgent agent;
   EXPECT_TRUE(agent.run_local(1, {}).empty());
