@@ -370,8 +370,12 @@ Outcome<void> Cluster::register_shards(ApiClient& client) {
 
 Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
   auto next = state_.count(ProcessRole::ShardAgent) + 1;
+  const auto is_left = [&](const std::string& shard) {  // of one that was removed
+    return fs::exists(state_.data_of({.name = shard, .shard = shard}));
+  };
   const auto is_taken = [&](const char* prefix) {
-    return state_.find(prefix + std::to_string(next)) != nullptr;
+    const auto taken = prefix + std::to_string(next);
+    return state_.find(taken) != nullptr || is_left(taken);
   };
   while (is_taken("agent-") || (name.empty() && is_taken("shard-"))) ++next;
   const std::string number = std::to_string(next);
@@ -379,6 +383,10 @@ Outcome<ProcessSpec> Cluster::add_shard(std::string name) {
   if (state_.find(name) != nullptr || name == "agent-" + number) {
     return Failure(ExitCode::Usage,
                    "the cluster has a process named " + name + " already; choose another name");
+  }
+  if (is_left(name)) {
+    return Failure(ExitCode::Usage, "the data of a shard " + name +
+                                        " that was removed are still there; choose another name");
   }
   const ClusterState before = state_;
   ProcessSpec database{.name = name, .shard = name};

@@ -337,20 +337,22 @@ void Rebalancer::on(const Finish& finish, Instant now, Effects& out) {
   advance(now, out);
 }
 
-// A round that is decided may lose its half, if a database forgets what it has prepared: then the
-// source has the only copy.
+// A mover that slept may ask about accounts that have gone on since: the directory knows. And a round
+// that is decided may lose its half, if a database forgets what it has prepared: then the source has
+// the only copy.
 void Rebalancer::on(const ArrivedChecked& event, Instant now, Effects& out) {
   auto* move = resume(event.move, now);
   if (move == nullptr) return;
-  move->is_arrived = event.is_owner && event.is_owner.value();
-  if (move->is_arrived) {
-    succeed();
-  } else {
-    fail(event.is_owner ? Error{Fault::Internal,
-                                "a target does not own accounts that were cut over to it; their "
-                                "source keeps its copy"}
-                        : event.is_owner.error());
+  if (!event.is_owner) {
+    fail(event.is_owner.error());
     move->again_at = now + limits_.retry;
+  } else if (!event.is_owner.value()) {
+    fail({Fault::Retryable,
+          "a target does not own accounts that were cut over to it; their source keeps its copy"});
+    doubt(*move, now + limits_.retry);
+  } else {
+    succeed();
+    move->is_arrived = true;
   }
   advance(now, out);
 }

@@ -1,5 +1,6 @@
 """The rebalancer as people reach it: plan, checks before the first move, states, draining, removing."""
 
+import contextlib
 import http.server
 import json
 import subprocess
@@ -7,7 +8,7 @@ import threading
 import unittest
 
 from tests.support.api_case import ApiCase
-from tests.support.harness import BIN, Client, wait_until
+from tests.support.harness import BIN, Client, cluster, wait_until
 
 WORLD = (1 << 47) + 1  # an id that only an account of @world can have
 
@@ -353,6 +354,21 @@ class ConsoleTest(RebalanceCase):
         self.state("idle")
         watching.communicate(timeout=60)
         self.assertEqual(watching.returncode, 0)
+
+
+class RemovedShardTest(unittest.TestCase):
+    def test_a_cluster_starts_again_without_it_and_takes_a_new_one(self):
+        with cluster() as own, contextlib.closing(own.client()) as api:
+            self.assertEqual(api.post("/v1/admin/shards/shard-2/drain", None).status, 200)
+            removed = wait_until(lambda: (reply := api.call("DELETE", "/v1/admin/shards/shard-2")).status == 204
+                                 and reply, "nothing is left on it")
+            self.assertEqual(removed.text, "")
+            own.run("cluster", "down", "--dir", own.path, check=True)
+            up = own.run("cluster", "up", "--dir", own.path, check=True)
+            self.assertIn("shard-2 was removed from the cluster", up.stderr)
+            self.assertEqual([name for name in own.processes() if name.endswith("-2")], [])
+            own.run("cluster", "add-shard", "--dir", own.path, check=True)
+            self.assertIn("shard-3", own.processes())
 
 
 if __name__ == "__main__":
