@@ -1,7 +1,7 @@
 #pragma once
-// Text that came from elsewhere (a client, a server, a file, a database) as a terminal may see it: what would
-// move the cursor, change colours, end a line or turn the reading direction is written out. The
-// spelling is JSON's, so text that was JSON stays the same JSON.
+// Text that came from elsewhere (a client, a server, a file, a database) as a terminal may see it:
+// what would move the cursor, change colours, end a line or turn the reading direction is written
+// out. The spelling is JSON's, so text that was JSON stays the same JSON.
 
 #include <string>
 #include <string_view>

@@ -1,11 +1,10 @@
 #include "coordinator/io/api/audit_api.hpp"
 
-#include "coordinator/io/api/body.hpp"
-
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <random>
 
+#include "coordinator/io/api/body.hpp"
 #include "coordinator/io/api/json_text.hpp"
 #include "platform/log.hpp"
 
