@@ -10,7 +10,7 @@ from tests.support.harness import Client, cluster
 from tests.support.openapi import OpenApi
 from tests.support.own_coordinator import OwnCoordinator
 
-# Of "first admin's password", by libsodium, with parameters that no config allows: a login raises them.
+# Of "first admin's password", by libsodium, with parameters below any that a test sets: a login raises them.
 WEAK_HASH = ("$argon2id$v=19$m=1024,t=1,p=1$jYbLli0glycoJhHMwXQQ+w"
              "$bV6JQxN2WUlnoQQhKeemuPzpU3QXkjpHRUGxVJ6lTXk")
 ADMIN_PASSWORD = "first admin's password"

@@ -370,8 +370,9 @@ asio::awaitable<Checked<std::string>> TransfersApi::stored_json(StoredTransfer s
 
 Respond TransfersApi::show_found(Search search, Caller caller, Instant deadline) {
   const auto first_id = search.ids.front();
-  // Whose a transfer under way is, only its id says.
-  const bool may_see_waiting = may_see_history(caller, search.anchor.name);
+  // Whose a transfer under way is, only its id says. Tellers are told, too: who pays in without a key
+  // and hears 404 would pay in again.
+  const bool may_see_waiting = may_see_account(caller, search.anchor.name);
   auto pending = find(std::move(search.anchor), std::move(search.ids), deadline);
   auto found = co_await std::move(pending);
   if (!found) co_return to_response(found.error());
