@@ -207,6 +207,22 @@ class ForeignAccountsTest(AccessCase):
         self.assertEqual(teller.call("GET", "/v1/users/" + owner.name).json["balance"], "99.00")
         self.assert_code(teller.call("GET", f"/v1/users/{owner.name}/entries"), 404, "USER_NOT_FOUND")
 
+    def test_a_teller_is_told_of_a_deposit_under_way(self):
+        """404 would say that there is none, and without a key it would be paid in a second time."""
+        owner, other, teller = self.make_user("owner"), self.make_user("other"), self.make_staff("teller")
+        with contextlib.ExitStack() as held:
+            for shard in self.cluster.shards():
+                session = Psql(self.cluster.processes()[shard]["dsn"])
+                held.callback(session.close)  # and the lock is gone
+                session.rows("begin; lock table entries in exclusive mode")
+            deposit = teller.call("POST", "/v1/transfers", {"from": "@world", "to": owner.name, "amount": "1"},
+                                  Koshel_Deadline_Ms=500)
+            self.assert_code(deposit, 504, "OUTCOME_UNKNOWN")
+            path = "/v1/transfers/" + deposit.json["id"]
+            for person in (teller, owner, self.admin):
+                self.assert_code(person.call("GET", path), 409, "IDEMPOTENCY_IN_PROGRESS")
+            self.assert_code(other.call("GET", path), 404, "TRANSFER_NOT_FOUND")
+
 
 class SessionsTest(AccessCase):
     def test_who_logs_in_is_told_who_they_are(self):
